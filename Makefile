@@ -1,0 +1,142 @@
+# One makefile, one level: `make help` lists the targets. MODE chooses the
+# tree under build/: release (default), debug, san (ASan+UBSan), fuzz (clang).
+
+MODE ?= release
+B := build/$(MODE)
+CC := gcc
+PY := build/venv/bin/python
+
+PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
+INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
+LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
+LIBS_COORD := -lhiredis
+LIBS_FCGI := -lfcgi
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion \
+	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wwrite-strings -Wcast-qual -Wpointer-arith -Wundef -Wvla -Walloca \
+	-Wformat=2 -Wnull-dereference -Wdouble-promotion -Wimplicit-fallthrough \
+	-Wredundant-decls -Wframe-larger-than=16384
+GCC_WARN := -Wcast-align=strict -Wlogical-op -Wduplicated-cond \
+	-Wduplicated-branches
+HARD := -fno-common -fstack-protector-strong -fstack-clash-protection -fPIE
+LINK := -pie -Wl,-z,relro,-z,now -pthread
+
+ifeq ($(MODE),release)
+OPT := -O2 -g -D_FORTIFY_SOURCE=2
+else ifeq ($(MODE),debug)
+OPT := -O0 -g3 -DARENA_POISON
+else ifeq ($(MODE),san)
+OPT := -O1 -g -DARENA_POISON -fno-omit-frame-pointer \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+LINK += -fsanitize=address,undefined
+else ifeq ($(MODE),fuzz)
+CC := clang-14
+OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all
+LINK += -fsanitize=address,undefined
+else
+$(error MODE is release, debug, san or fuzz)
+endif
+
+ifneq ($(filter clang%,$(CC)),)
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARD) $(INC) -pthread
+else
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(GCC_WARN) $(HARD) $(INC) -pthread
+endif
+ifdef CI
+CFLAGS += -Werror
+endif
+
+objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
+LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all setup run test lint format check cases system frontends san fuzz \
+	clean help
+
+all: $(B)/fcgi-app ## build the programs
+	@ln -sf $(MODE)/fcgi-app build/fcgi-app
+
+setup: ## install what build, run and test need (a no-op when it is there)
+	@conf/dev/setup.sh
+
+run: setup ## everything on http://localhost:8080; WEB=lighttpd, PORT=n
+	@$(MAKE) --no-print-directory -s all
+	@exec conf/dev/run.sh
+
+test: setup ## lint, unit, cases, system and front-end tests
+	@conf/dev/test.sh
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libbase.a: $(call objs,lib/base)
+$(B)/libdata.a: $(call objs,lib/data)
+$(B)/libcoord.a: $(call objs,lib/coord)
+$(B)/librun.a: $(call objs,lib/run)
+$(B)/lib%.a:
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) -lm
+
+$(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) -lm
+
+$(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
+		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
+	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
+		$(LIBS_COORD) $(LIBS_DATA) -lm
+
+check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
+	@tests/unit/run.sh $(UNIT)
+
+export MODE
+cases: all ## the .case files through nginx and lighttpd
+	@$(PY) -m pytest -q -p no:cacheprovider tests/system/test_cases.py
+
+system: all ## servers killed, hung, cut: pytest on real ones
+	@$(PY) -m pytest -q -p no:cacheprovider tests/system --ignore tests/system/test_cases.py
+
+frontends: all ## what web servers make of odd requests
+	@$(PY) -m pytest -q -p no:cacheprovider tests/frontends
+
+san: ## units and cases under ASan and UBSan
+	@$(MAKE) --no-print-directory MODE=san check
+	@$(MAKE) --no-print-directory MODE=san cases
+
+FUZZ_SECONDS ?= 60
+fuzz: ## each fuzz target for FUZZ_SECONDS
+	@$(MAKE) --no-print-directory MODE=fuzz fuzz-build
+	@for f in $(wildcard tests/fuzz/fuzz_*.c); do n=$$(basename $$f .c); \
+		mkdir -p build/corpus/$$n; \
+		build/fuzz/tests/fuzz/$$n -max_total_time=$(FUZZ_SECONDS) \
+		-print_final_stats=1 build/corpus/$$n tests/fuzz/corpus/$$n || exit 1; \
+		done
+fuzz-replay: ## the fuzz corpora once, under the sanitizers
+	@$(MAKE) --no-print-directory MODE=san fuzz-build
+	@for f in $(wildcard tests/fuzz/fuzz_*.c); do n=$$(basename $$f .c); \
+		build/san/tests/fuzz/$$n tests/fuzz/corpus/$$n/* || exit 1; \
+		done
+.PHONY: fuzz-build fuzz-replay
+fuzz-build: $(FUZZ)
+
+lint: ## the house rules, checked by programs
+	@for l in tests/lint/*.sh; do $$l || exit 1; done; echo "lint: clean"
+
+format: ## clang-format over all C
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 -i
+
+clean: ## remove what was built (not the servers' data)
+	@rm -rf build/release build/debug build/san build/fuzz build/fcgi-app
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+-include $(shell find build -name '*.d' 2>/dev/null)

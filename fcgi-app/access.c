@@ -1,0 +1,92 @@
+/* access - see access.h */
+#include "fcgi-app/access.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/conf.h"
+#include "lib/base/jwrite.h"
+#include "lib/base/log.h"
+
+static bool as_text, off;
+
+void access_setup(const struct conf *conf)
+{
+    as_text = conf->log_format == CONF_LOG_TEXT;
+    off = conf->log_level < LOG_INFO;
+}
+
+/* The query may hold user data: only the path is shown. */
+static str path_of(const struct request *q)
+{
+    return str_head(str_head(q->uri, str_find(q->uri, '?', 0)), 1024);
+}
+
+static void write_json(struct buf *b, const struct request *q,
+                       const struct reply *out, ms took)
+{
+    char time[CLOCK_ISO_MAX];
+
+    buf_add(b, STR("{\"time\":\""));
+    buf_add(b, (str){time, clock_iso(clock_wall_ms(), time)});
+    buf_add(b, STR("\",\"level\":\"info\",\"event\":\"request.done\","
+                   "\"method\":"));
+    jwrite_str(b, str_head(q->method_name, 20));
+    buf_add(b, STR(",\"path\":"));
+    jwrite_str(b, path_of(q));
+    buf_addf(b,
+             ",\"route\":\"%s\",\"status\":%d,\"durationMs\":%lld,"
+             "\"bytes\":%lld,\"client\":",
+             q->route ? q->route : "", out->status, (long long)took,
+             (long long)out->sent_bytes);
+    jwrite_str(b, q->remote_addr);
+    buf_add(b, STR(",\"requestId\":"));
+    jwrite_str(b, out->c->request_id);
+    buf_add(b, STR("}\n"));
+}
+
+/* Apache's "combined"; the user agent and referer are escaped as JSON is. */
+static void write_text(struct buf *b, const struct request *q,
+                       const struct reply *out)
+{
+    char time[CLOCK_ISO_MAX];
+    str path = path_of(q);
+
+    buf_add(b, q->remote_addr.n ? q->remote_addr : STR("-"));
+    buf_add(b, STR(" - - ["));
+    buf_add(b, (str){time, clock_iso(clock_wall_ms(), time)});
+    buf_addf(b, "] \"" STR_FMT " ", STR_ARG(str_head(q->method_name, 20)));
+    for (size_t i = 0; i < path.n; i++)
+        buf_add_char(b, path.p[i] < ' ' || path.p[i] == '"' ? '?' : path.p[i]);
+    buf_addf(b, " " STR_FMT "\" %d %lld ", STR_ARG(q->protocol), out->status,
+             (long long)out->sent_bytes);
+    jwrite_str(b, str_head(q->referer, 512));
+    buf_add_char(b, ' ');
+    jwrite_str(b, str_head(q->user_agent, 512));
+    buf_add_char(b, '\n');
+}
+
+size_t access_line(const struct request *q, const struct reply *out, ms took,
+                   char line[ACCESS_LINE_MAX])
+{
+    struct buf b = {.p = line,
+                    .cap = ACCESS_LINE_MAX,
+                    .max = ACCESS_LINE_MAX,
+                    .full = ERR_INTERNAL};
+
+    if (off)
+        return 0;
+    if (as_text)
+        write_text(&b, q, out);
+    else
+        write_json(&b, q, out, took);
+    return b.err ? 0 : b.n;
+}
+
+void access_write(const char *line, size_t n)
+{
+    ssize_t sent = n ? write(STDOUT_FILENO, line, n) : 0;
+
+    (void)sent; /* a full log disk must not stop the service */
+}

@@ -1,0 +1,28 @@
+#pragma once
+/* api - the handlers of all endpoints, one family a file */
+#include "fcgi-app/reply.h"
+
+enum err api_db_list(struct ctx *, const struct request *, struct reply *);
+enum err api_db_get(struct ctx *, const struct request *, struct reply *);
+enum err api_db_create(struct ctx *, const struct request *, struct reply *);
+enum err api_db_update(struct ctx *, const struct request *, struct reply *);
+enum err api_db_delete(struct ctx *, const struct request *, struct reply *);
+
+enum err api_management_list(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_management_create(struct ctx *, const struct request *,
+                               struct reply *);
+enum err api_management_drop(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_management_health(struct ctx *, const struct request *,
+                               struct reply *);
+
+enum err api_health(struct ctx *, const struct request *, struct reply *);
+enum err api_health_live(struct ctx *, const struct request *, struct reply *);
+enum err api_health_ready(struct ctx *, const struct request *, struct reply *);
+
+struct list_query;
+
+/* The matching documents as a CSV attachment; q's page and limit are void. */
+enum err api_export_csv(struct ctx *c, const char *collection,
+                        struct list_query *q, struct reply *out);

@@ -1,0 +1,138 @@
+/* guard - see guard.h */
+#include "fcgi-app/guard.h"
+
+#include "lib/base/conf.h"
+#include "lib/base/jread.h"
+#include "lib/data/form_in.h"
+#include "lib/data/json_in.h"
+#include "lib/data/mongo.h"
+
+/* "application/json; charset=utf-8" gives the part before ';' */
+static str media_type(const struct request *q)
+{
+    str rest = q->content_type, name = STR("");
+
+    if (rest.n == 0 || !str_cut(&rest, ';', &name))
+        return STR("");
+    return str_trim(name);
+}
+
+static bool is_json_type(str type)
+{
+    str slash;
+    size_t plus = SIZE_MAX;
+
+    if (str_eq_nocase(type, STR("application/json")))
+        return true;
+    for (size_t at = str_find(type, '+', 0); at != SIZE_MAX;
+         at = str_find(type, '+', at + 1))
+        plus = at;
+    slash = plus == SIZE_MAX ? STR("") : str_from(type, plus + 1);
+    return str_starts_nocase(type, STR("application/")) &&
+           str_eq_nocase(slash, STR("json"));
+}
+
+static bool is_form_type(str type)
+{
+    return str_eq_nocase(type, STR("application/x-www-form-urlencoded"));
+}
+
+static bool charset_is_utf8(str content_type)
+{
+    str rest = content_type, part;
+
+    if (rest.n == 0)
+        return true;
+    while (str_cut(&rest, ';', &part)) {
+        part = str_trim(part);
+        if (!str_starts_nocase(part, STR("charset=")))
+            continue;
+        part = str_from(part, 8);
+        if (part.n >= 2 && part.p[0] == '"')
+            part = (str){part.p + 1, part.n - 2};
+        return str_eq_nocase(part, STR("utf-8")) ||
+               str_eq_nocase(part, STR("utf8")) ||
+               str_eq_nocase(part, STR("us-ascii"));
+    }
+    return true;
+}
+
+static enum err check_type(struct ctx *c, const struct request *q)
+{
+    str type = media_type(q), encoding = str_trim(q->content_encoding);
+
+    if (encoding.n && !str_eq_nocase(encoding, STR("identity")))
+        return ctx_fail(c, ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "Content-Encoding '" STR_FMT
+                        "' is not supported, only identity",
+                        STR_ARG(str_head(encoding, 50)));
+    if (type.n && !is_json_type(type) && !is_form_type(type))
+        return ctx_fail(c, ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "Content-Type '" STR_FMT "' is not supported, only "
+                        "application/json and "
+                        "application/x-www-form-urlencoded",
+                        STR_ARG(str_head(type, 100)));
+    if (!charset_is_utf8(q->content_type))
+        return ctx_fail(c, ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "The charset must be UTF-8");
+    return OK;
+}
+
+enum err guard_body(struct ctx *c, struct request *q, const struct route *route)
+{
+    enum err err;
+
+    if (!(route->flags & ROUTE_BODY))
+        return OK;
+    if (q->content_length > 0) {
+        err = check_type(c, q);
+        if (err)
+            return err;
+    }
+    err = request_read_body(c, q, c->conf->json_limit);
+    if (err || q->body.n == 0)
+        return err;
+    return check_type(c, q);
+}
+
+static bool looks_like_json(str body)
+{
+    if (str_starts(body, STR("\xef\xbb\xbf")))
+        body = str_from(body, 3);
+    body = str_trim(body);
+    return body.n && (body.p[0] == '{' || body.p[0] == '[');
+}
+
+static enum err parse(struct ctx *c, const struct request *q,
+                      enum json_root *root, bson_t **out)
+{
+    struct jread_fault fault;
+
+    if (!is_form_type(media_type(q)))
+        return json_in(c, q->body, root, out);
+    /* what `curl -d` sends: JSON under the form's type */
+    if (looks_like_json(q->body) &&
+        jread(q->body, &c->arena, NULL, &fault) == OK)
+        return json_in(c, q->body, root, out);
+    *root = JSON_OBJECT;
+    return form_to_bson(c, q->body, out);
+}
+
+enum err guard_object(struct ctx *c, const struct request *q, bson_t **out)
+{
+    enum json_root root;
+    enum err err;
+
+    if (q->body.n == 0) {
+        *out = mongo_bson(c);
+        return *out ? OK : ERR_OVERLOADED;
+    }
+    err = parse(c, q, &root, out);
+    if (err)
+        return err;
+    if (root != JSON_OBJECT)
+        return ctx_fail(c, ERR_VALIDATION_ERROR,
+                        "The body must be an object, not %s",
+                        root == JSON_ARRAY ? "an array" : "a single value");
+    return OK;
+}

@@ -1,0 +1,19 @@
+#pragma once
+/*
+ * guard - what a route's row asks for, before its handler runs: the body's
+ * type, encoding and size; and the body as BSON for the handler.
+ */
+#include "fcgi-app/router.h"
+
+typedef struct _bson_t bson_t;
+
+/* Reads and checks the body of a ROUTE_BODY row; else does nothing. */
+MUST_CHECK enum err guard_body(struct ctx *c, struct request *q,
+                               const struct route *route);
+
+/*
+ * The body as an object, by its content type; no body is {}. An array or
+ * scalar is ERR_VALIDATION_ERROR.
+ */
+MUST_CHECK enum err guard_object(struct ctx *c, const struct request *q,
+                                 bson_t **out);

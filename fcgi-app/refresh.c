@@ -1,0 +1,182 @@
+/* refresh - see refresh.h */
+#include "fcgi-app/refresh.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/coord/rds.h"
+#include "lib/data/mongo.h"
+
+enum {
+    EVERY_MS = 1000,
+    AWAY_AFTER_MS = 3000, /* shorter gaps are bridged by tries in requests */
+    LOST_AFTER_MS = 10000,
+    REDIS_PING_MS = 500,
+};
+
+enum flag {
+    STARTED = 1,
+    GAVE_UP = 2,
+    STOPPING = 4,
+    DB_UP = 8,
+    DB_LOST = 16,
+    STANDALONE = 32,
+    REDIS_ON = 64,
+    REDIS_UP = 128,
+    REDIS_EVICTS = 256,
+};
+
+static atomic_uint flags;
+static atomic_int stop_fd = -1; /* an eventfd, readable once stopping */
+
+struct refresh_view refresh_view(void)
+{
+    unsigned f = atomic_load_explicit(&flags, memory_order_relaxed);
+
+    return (struct refresh_view){
+        .started = f & STARTED,
+        .gave_up = f & GAVE_UP,
+        .stopping = f & STOPPING,
+        .db_up = f & DB_UP,
+        .db_lost = f & DB_LOST,
+        .standalone = f & STANDALONE,
+        .redis = !(f & REDIS_ON) ? REFRESH_REDIS_OFF
+                 : f & REDIS_UP  ? REFRESH_REDIS_UP
+                                 : REFRESH_REDIS_DOWN,
+        .redis_evicts = f & REDIS_EVICTS,
+    };
+}
+
+static void set_flag(enum flag f, bool on)
+{
+    if (on)
+        atomic_fetch_or(&flags, f);
+    else
+        atomic_fetch_and(&flags, ~(unsigned)f);
+}
+
+void refresh_stop(void)
+{
+    int fd;
+
+    set_flag(STOPPING, true);
+    fd = atomic_load(&stop_fd);
+    if (fd >= 0)
+        (void)eventfd_write(fd, 1);
+}
+
+/* False when stopping. */
+static bool wait_for(int fd, ms wait)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    (void)poll(&p, 1, (int)wait);
+    return !(atomic_load(&flags) & STOPPING);
+}
+
+static void note_db(struct mongo_pool *pool, ms *last_up, bool up)
+{
+    bool was = atomic_load(&flags) & DB_UP;
+    ms now = clock_mono_ms();
+
+    if (up)
+        *last_up = now;
+    if (up != was)
+        log_note(up ? LOG_INFO : LOG_WARN, up ? "mongo.up" : "mongo.down",
+                 "MongoDB %s", up ? "answers" : "does not answer");
+    set_flag(DB_UP, up);
+    set_flag(DB_LOST, now - *last_up >= LOST_AFTER_MS);
+    mongo_set_away(pool, now - *last_up >= AWAY_AFTER_MS);
+}
+
+static bool look_at_db(struct mongo_pool *pool, ms *last_up)
+{
+    struct mongo_info info;
+    bool up = mongo_ping(pool, &info) == OK;
+
+    if (up)
+        set_flag(STANDALONE, !info.replica_set);
+    note_db(pool, last_up, up);
+    return up;
+}
+
+static void look_at_redis(struct rds *redis)
+{
+    bool was = atomic_load(&flags) & REDIS_UP;
+    bool up;
+
+    if (!redis)
+        return;
+    up = rds_ping(redis, clock_mono_ms() + REDIS_PING_MS) == RDS_OK;
+    if (up != was)
+        log_note(up ? LOG_INFO : LOG_WARN, up ? "redis.up" : "redis.down",
+                 "Redis %s", up ? "answers" : "does not answer");
+    set_flag(REDIS_UP, up);
+    set_flag(REDIS_EVICTS, up && rds_evicts(redis));
+}
+
+/* Tries at start, the waits doubling; false when all of them failed. */
+static bool reach_db(const struct refresh_task *t, int fd, ms *last_up)
+{
+    ms wait = t->conf->db_reconnect_initial_delay;
+
+    for (int64_t tried = 0;; tried++) {
+        if (look_at_db(t->pool, last_up))
+            return true;
+        mongo_set_away(t->pool, true);
+        if (tried >= t->conf->db_max_reconnect_attempts || !wait_for(fd, wait))
+            return false;
+        wait *= 2;
+        if (wait > t->conf->db_reconnect_max_delay)
+            wait = t->conf->db_reconnect_max_delay;
+    }
+}
+
+static struct rds *open_redis(const struct conf *conf)
+{
+    struct rds_target target = {
+        .url = conf->redis_url,
+        .host = conf->redis_host,
+        .port = (int)conf->redis_port,
+        .username = conf->redis_username,
+        .password = conf->redis_password,
+        .client_name = conf->cluster_instance_id,
+        .connect_ms = REDIS_PING_MS,
+        .command_ms = REDIS_PING_MS,
+        .retry_ms = conf->redis_retry_delay,
+        .ready_check = conf->redis_ready_check,
+    };
+
+    if (!conf->cluster_enabled || strcmp(conf->redis_url, "none") == 0)
+        return NULL;
+    set_flag(REDIS_ON, true);
+    return rds_new(&target);
+}
+
+void *refresh_run(void *arg)
+{
+    const struct refresh_task *t = arg;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    struct rds *redis = open_redis(t->conf);
+    ms last_up = clock_mono_ms();
+    bool reached;
+
+    atomic_store(&stop_fd, fd);
+    look_at_redis(redis);
+    reached = reach_db(t, fd, &last_up);
+    set_flag(reached ? STARTED : GAVE_UP, true);
+    t->on_state();
+    if (reached && (atomic_load(&flags) & STANDALONE))
+        log_note(LOG_WARN, "mongo.standalone",
+                 "MongoDB is not a replica set: events are best effort");
+    while (reached && wait_for(fd, EVERY_MS)) {
+        look_at_redis(redis);
+        (void)look_at_db(t->pool, &last_up);
+    }
+    rds_free(redis);
+    return NULL;
+}

@@ -1,0 +1,54 @@
+#pragma once
+/*
+ * request - one HTTP request as the web server hands it over
+ *
+ * Built from FastCGI parameters, limits first. All slices live until the
+ * FCGX_Request is finished or the ctx is reset. Routing looks at REQUEST_URI
+ * alone; SCRIPT_NAME and PATH_INFO differ between web servers.
+ */
+#include "lib/base/ctx.h"
+#include "lib/base/url.h"
+
+struct FCGX_Request;
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER /* PATCH, TRACE and whatever else: never on a route */
+};
+
+enum {
+    REQUEST_PARAMS_MAX = 2 /* parameters in one route's path */
+};
+
+struct request {
+    enum http_method method;
+    str method_name, uri, query;
+    struct url_path path;
+    str param[REQUEST_PARAMS_MAX]; /* set by the router */
+    str content_type, content_encoding, accept, if_none_match, origin;
+    str prefer, cors_headers, forwarded_for, user_agent, referer, protocol;
+    str remote_addr;
+    int64_t content_length; /* -1: not known */
+    bool body_is_bad_length;
+    str body;
+    const char *route; /* template for the log, NULL until routed */
+    struct FCGX_Request *fcgi;
+    size_t stdin_n; /* bytes taken from the body's stream */
+    bool stdin_ended;
+};
+
+/* Parameters to *out. Also sets c->request_id. */
+MUST_CHECK enum err request_read(struct ctx *c, struct FCGX_Request *fcgi,
+                                 struct request *out);
+
+/* The whole body, at most max bytes. ERR_CUT when it did not come whole. */
+MUST_CHECK enum err request_read_body(struct ctx *c, struct request *q,
+                                      int64_t max);
+
+/* Reads the rest, up to max bytes; true when the stream has ended cleanly. */
+bool request_drain(struct request *q, size_t max);

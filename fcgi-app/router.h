@@ -1,0 +1,37 @@
+#pragma once
+/*
+ * router - finds the row of a request in THE table of endpoints (routes.c)
+ *
+ * Fixed words compare case-insensitively and win over parameters by standing
+ * first in the table. HEAD is served by GET's row.
+ */
+#include "fcgi-app/reply.h"
+
+enum route_flag {
+    ROUTE_IO = 1,     /* asks MongoDB: not for the last free thread */
+    ROUTE_BODY = 2,   /* reads a JSON or form body */
+    ROUTE_ALIAS = 4,  /* legacy form, off with API_LEGACY_ALIAS=false */
+    ROUTE_HEALTH = 8, /* stands under HEALTH_ENDPOINT */
+};
+
+typedef enum err (*route_handler)(struct ctx *c, const struct request *q,
+                                  struct reply *out);
+
+struct route {
+    enum http_method method;
+    const char *path; /* ":x" is a parameter */
+    route_handler handler;
+    unsigned flags;
+};
+
+extern const struct route routes[];
+extern const size_t routes_n;
+
+/*
+ * Sets q->param and q->route. ERR_ROUTE_NOT_FOUND or ERR_METHOD_NOT_ALLOWED
+ * with what the answer needs (endpoints, Allow) in *out. *out_route is NULL
+ * with OK when an OPTIONS request is answered by *out as it is.
+ */
+MUST_CHECK enum err router_find(struct ctx *c, struct request *q,
+                                struct reply *out,
+                                const struct route **out_route);

@@ -1,0 +1,365 @@
+/* serve - see serve.h */
+#include "fcgi-app/serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <fcgiapp.h>
+
+#include "fcgi-app/access.h"
+#include "fcgi-app/guard.h"
+#include "fcgi-app/refresh.h"
+#include "fcgi-app/router.h"
+#include "lib/base/clock.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/data/mongo.h"
+#include "lib/run/proc.h"
+
+enum {
+    STACK_BYTES = 1 << 20,
+    REPLY_BYTES = 1 << 20, /* buffered, beyond it is streamed */
+    KEPT_REPLY_BYTES = 64 * 1024,
+    SILENCE_S = 30, /* of a peer that we read from or write to */
+    PERMIT_WAIT_MS = 1000,
+    DRAIN_BODY_MAX = 64 * 1024,
+    THREADS_MAX = 256, /* of FCGI_THREADS */
+    LAST_WORD_MS = 200, /* to end before the supervisor kills */
+};
+
+/* One per process; the threads share it. */
+static struct {
+    const struct conf *conf;
+    struct mongo_pool *pool;
+    int epoll_fd, listen_fd, wake_fd;
+    sem_t io_permits;    /* one fewer than threads: the last serves health */
+    atomic_bool closing; /* answers end their connections */
+    atomic_bool leaving; /* threads end when nothing is readable */
+} srv;
+
+struct worker {
+    struct ctx ctx;
+    struct buf body;
+    FCGX_Request fcgi;
+};
+
+static void arm(int fd, int op)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                            .data.fd = fd};
+
+    if (epoll_ctl(srv.epoll_fd, op, fd, &e) != 0)
+        close(fd);
+}
+
+static void accept_one(void)
+{
+    struct timeval silence = {.tv_sec = SILENCE_S};
+    int fd = accept4(srv.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != ECONNABORTED)
+            log_note(LOG_ERROR, "accept.failed", "%s", strerrordesc_np(errno));
+        return;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
+    arm(fd, EPOLL_CTL_ADD);
+}
+
+/* A route that does I/O needs a permit, or it waits for at most a second. */
+static enum err take_permit(struct ctx *c)
+{
+    ms until = clock_mono_ms() + PERMIT_WAIT_MS;
+    struct timespec t = {until / 1000, until % 1000 * 1000000};
+
+    if (sem_trywait(&srv.io_permits) == 0 ||
+        sem_clockwait(&srv.io_permits, CLOCK_MONOTONIC, &t) == 0)
+        return OK;
+    return ctx_fail(c, ERR_OVERLOADED,
+                    "All threads are busy; try again in a second");
+}
+
+static enum err run_io(struct ctx *c, struct request *q,
+                       const struct route *route, struct reply *out)
+{
+    enum err err = take_permit(c);
+
+    if (err)
+        return err;
+    if (!c->mongo)
+        c->mongo = mongo_client_new(srv.pool);
+    if (!c->mongo)
+        err = ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
+    else
+        err = route->handler(c, q, out);
+    sem_post(&srv.io_permits);
+    return err;
+}
+
+/* The path of a request: parse, route, guard, handler. */
+static enum err answer(struct worker *w, struct request *q, struct reply *out)
+{
+    struct ctx *c = &w->ctx;
+    const struct route *route;
+    enum err err;
+
+    err = request_read(c, &w->fcgi, q);
+    reply_init(out, c, q, &w->body);
+    if (err)
+        return err;
+    err = router_find(c, q, out, &route);
+    if (err || !route)
+        return err;
+    err = guard_body(c, q, route);
+    if (err)
+        return err;
+    if (route->flags & ROUTE_IO)
+        return run_io(c, q, route, out);
+    return route->handler(c, q, out);
+}
+
+/*
+ * What is left of the body is read before the reply: libfcgi would take it
+ * for the next request. A large rest ends the connection instead, and libfcgi
+ * drains it, or the web server turns our answer into its own 502.
+ */
+static bool is_settled(struct request *q)
+{
+    return request_drain(q, DRAIN_BODY_MAX) &&
+           !atomic_load_explicit(&srv.closing, memory_order_relaxed);
+}
+
+static void serve_request(struct worker *w)
+{
+    struct ctx *c = &w->ctx;
+    ms start = clock_mono_ms();
+    char line[ACCESS_LINE_MAX];
+    struct request q;
+    struct reply out;
+    bool settled;
+    size_t line_n;
+    enum err err;
+
+    c->deadline = start + srv.conf->request_timeout_ms;
+    err = answer(w, &q, &out);
+    settled = is_settled(&q);
+    reply_end(&out, err);
+    if (!settled || !out.keep)
+        w->fcgi.keepConnection = 0;
+    line_n = access_line(&q, &out, clock_mono_ms() - start, line);
+    FCGX_Finish_r(&w->fcgi);
+    access_write(line, line_n);
+    if (w->body.cap > KEPT_REPLY_BYTES) {
+        buf_done(&w->body);
+        buf_init(&w->body, REPLY_BYTES, ERR_INTERNAL);
+    }
+    ctx_reset(c);
+}
+
+/* Hands a readable connection to libfcgi and arms it again if it is kept. */
+static void serve_connection(struct worker *w, int fd)
+{
+    FCGX_Request *r = &w->fcgi;
+
+    r->ipcFd = fd;
+    r->keepConnection = 1;
+    r->in = NULL;
+    r->listen_sock = -1;
+    if (FCGX_Accept_r(r) < 0) {
+        r->ipcFd = -1; /* libfcgi has closed it */
+        return;
+    }
+    serve_request(w);
+    fd = r->ipcFd;
+    r->ipcFd = -1;
+    if (fd >= 0)
+        arm(fd, EPOLL_CTL_MOD);
+}
+
+static void *thread_run(void *arg)
+{
+    struct worker *w = arg;
+    struct epoll_event e;
+
+    for (;;) {
+        bool leaving = atomic_load(&srv.leaving);
+        int n = epoll_wait(srv.epoll_fd, &e, 1, leaving ? 0 : -1);
+
+        if (n <= 0) {
+            if (leaving)
+                break;
+            continue;
+        }
+        if (e.data.fd == srv.wake_fd) {
+            if (leaving)
+                break;
+        } else if (e.data.fd == srv.listen_fd) {
+            accept_one();
+        } else {
+            serve_connection(w, e.data.fd);
+        }
+    }
+    mongo_client_free(w->ctx.mongo);
+    ctx_done(&w->ctx);
+    buf_done(&w->body);
+    free(w);
+    return NULL;
+}
+
+static bool start_thread(pthread_t *out, size_t stack, void *(*run)(void *),
+                         void *arg)
+{
+    pthread_attr_t attr;
+    int e;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, stack);
+    e = pthread_create(out, &attr, run, arg);
+    pthread_attr_destroy(&attr);
+    return e == 0;
+}
+
+static struct worker *worker_new(void)
+{
+    struct worker *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    ctx_init(&w->ctx, srv.conf, (size_t)srv.conf->json_limit * 4 + (64u << 20));
+    buf_init(&w->body, REPLY_BYTES, ERR_INTERNAL);
+    FCGX_InitRequest(&w->fcgi, -1, 0);
+    return w;
+}
+
+static bool open_epoll(void)
+{
+    struct epoll_event listen = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                 .data.fd = srv.listen_fd};
+
+    srv.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    srv.wake_fd = eventfd(0, EFD_CLOEXEC);
+    return srv.epoll_fd >= 0 && srv.wake_fd >= 0 &&
+           epoll_ctl(srv.epoll_fd, EPOLL_CTL_ADD, srv.listen_fd, &listen) == 0;
+}
+
+static void wake_all(void)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = srv.wake_fd};
+
+    (void)eventfd_write(srv.wake_fd, 1);
+    (void)epoll_ctl(srv.epoll_fd, EPOLL_CTL_ADD, srv.wake_fd, &e);
+}
+
+/* The main thread wakes by this signal when the poll thread has news. */
+static void tell_main(void)
+{
+    (void)kill(getpid(), SIGUSR2);
+}
+
+/* False when a second SIGTERM came or the time is over. */
+static bool wait_ms(ms until)
+{
+    sigset_t set;
+    struct timespec t;
+    ms left = until - clock_mono_ms();
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    t.tv_sec = left > 0 ? left / 1000 : 0;
+    t.tv_nsec = left > 0 ? left % 1000 * 1000000 : 0;
+    return sigtimedwait(&set, NULL, &t) == SIGTERM;
+}
+
+/* Serve on, then stop accepting, finish what runs; in time or not at all. */
+static int drain(pthread_t *threads, int64_t n)
+{
+    ms start = clock_mono_ms();
+    ms end = start + srv.conf->shutdown_grace_ms - LAST_WORD_MS;
+    struct timespec t = {end / 1000, end % 1000 * 1000000};
+
+    log_note(LOG_INFO, "child.draining", "serving on for %lld ms",
+             (long long)srv.conf->drain_delay_ms);
+    refresh_stop();
+    atomic_store(&srv.closing, true);
+    if (wait_ms(start + srv.conf->drain_delay_ms))
+        return 0;
+    epoll_ctl(srv.epoll_fd, EPOLL_CTL_DEL, srv.listen_fd, NULL);
+    atomic_store(&srv.leaving, true);
+    wake_all();
+    for (int64_t i = 0; i < n; i++)
+        if (pthread_clockjoin_np(threads[i], NULL, CLOCK_MONOTONIC, &t) != 0)
+            return 0;
+    return 0;
+}
+
+static int wait_for_end(int slot, pthread_t *threads, int64_t n)
+{
+    sigset_t set;
+    int sig;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR2);
+    for (;;) {
+        if (sigwait(&set, &sig) != 0)
+            continue;
+        if (sig == SIGTERM)
+            return drain(threads, n);
+        if (refresh_view().gave_up) {
+            log_note(LOG_ERROR, "mongo.gave_up",
+                     "MongoDB was not reached in any try at start");
+            return 1;
+        }
+        proc_ready(slot);
+    }
+}
+
+/* libfcgi waits up to 2 s at each close unless told otherwise. */
+static void init_libfcgi(void)
+{
+    putenv((char[]){"LIBFCGI_OS_CLOSE_POLL_TIMEOUT=20"});
+    putenv((char[]){"LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT=20"});
+    FCGX_Init();
+}
+
+int serve_run(void *arg, int slot)
+{
+    const struct serve_task *task = arg;
+    int64_t n = task->conf->fcgi_threads;
+    static struct refresh_task poll_task;
+    static pthread_t threads[THREADS_MAX];
+    pthread_t poll_thread;
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    init_libfcgi();
+    srv.conf = task->conf;
+    srv.listen_fd = task->listen_fd;
+    srv.pool = mongo_pool_new(task->conf, (int)n);
+    if (!srv.pool || !open_epoll() ||
+        sem_init(&srv.io_permits, 0, (unsigned)n - 1) != 0 ||
+        reply_setup(task->conf) != OK)
+        return 1;
+    poll_task = (struct refresh_task){task->conf, srv.pool, tell_main};
+    if (!start_thread(&poll_thread, STACK_BYTES, refresh_run, &poll_task))
+        return 1;
+    for (int64_t i = 0; i < n; i++) {
+        struct worker *w = worker_new();
+
+        if (!w || !start_thread(&threads[i], STACK_BYTES, thread_run, w))
+            return 1;
+    }
+    return wait_for_end(slot, threads, n);
+}

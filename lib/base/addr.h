@@ -1,0 +1,38 @@
+#pragma once
+/*
+ * addr - network addresses and lists of address ranges (pure)
+ *
+ * IPv4 is held as its IPv4-mapped IPv6 form, so that one comparison serves
+ * both and 127.0.0.1 equals ::ffff:127.0.0.1.
+ */
+#include "lib/base/arena.h"
+#include "lib/base/str.h"
+
+struct addr {
+    uint8_t b[16];
+};
+
+struct addr_range {
+    struct addr base;
+    int bits; /* leading bits that count, 0-128 */
+};
+
+struct addr_ranges {
+    struct addr_range *v; /* owned by the arena given */
+    size_t n;
+};
+
+/* A numeric literal without brackets, port or zone. */
+bool addr_parse(str text, struct addr *out);
+
+/* All zeros of either family: "every address" when listened on. */
+bool addr_is_any(const struct addr *a);
+
+/*
+ * Comma list of addresses and CIDR blocks ("10.0.0.0/8, ::1"); blanks around
+ * the pieces do not count, nor do bits behind the prefix. "" is the empty
+ * list. False when a piece is bad, or without memory.
+ */
+bool addr_ranges_parse(str text, struct arena *a, struct addr_ranges *out);
+
+bool addr_in(const struct addr_ranges *ranges, const struct addr *a);

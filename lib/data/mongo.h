@@ -1,0 +1,67 @@
+#pragma once
+/*
+ * mongo - the door to MongoDB: pool, clients, commands, errors made ours
+ *
+ *   mongo_pool_new (once a process, after the fork)
+ *      mongo_client_new (once a thread) -> mongo_read | mongo_write | ...
+ *   mongo_pool_free
+ *
+ * Every command carries maxTimeMS within the ctx's deadline. Connection faults
+ * and fail-overs are tried three times (waits 1 s and 2 s, within the deadline,
+ * by at most a quarter of the clients at a time); while mongo_set_away() says
+ * that MongoDB is gone, commands fail at once. Foreign errors become `enum
+ * err` by number here and travel no further.
+ */
+#include <stdbool.h>
+
+#include <bson/bson.h>
+
+#include "lib/base/ctx.h"
+
+struct mongo_pool;
+struct mongo; /* one client and its session; one thread */
+
+/*
+ * `clients` is how many threads will open one. NULL with a line in the log
+ * when the connection string is refused by the driver.
+ */
+struct mongo_pool *mongo_pool_new(const struct conf *conf, int clients);
+void mongo_pool_free(struct mongo_pool *pool);
+
+/* NULL without memory or when the pool is used up. */
+struct mongo *mongo_client_new(struct mongo_pool *pool);
+void mongo_client_free(struct mongo *m);
+
+/* What the poll thread knows; read before each command by all threads. */
+void mongo_set_away(struct mongo_pool *pool, bool away);
+
+struct mongo_info {
+    bool replica_set; /* or sharded: transactions work */
+};
+
+/* One round trip of at most 2 s by a client of its own, whatever
+ * mongo_set_away() says. */
+MUST_CHECK enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out);
+
+/*
+ * Runs cmd on the configured database. *out_reply is owned by the arena until
+ * ctx_reset. tries, when not NULL, gets how often it was sent.
+ */
+MUST_CHECK enum err mongo_read(struct ctx *c, bson_t *cmd, bson_t **out_reply);
+MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
+                                int *tries);
+
+/* The row or value `name` of a reply; false when it is not of that type. */
+bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
+
+/* For rows.c: a driver's error becomes ours; may a command start at all. */
+MUST_CHECK enum err mongo_translate(struct ctx *c, const bson_error_t *e,
+                                    bool writing);
+MUST_CHECK enum err mongo_may_start(struct ctx *c);
+struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name);
+
+/* Time limit of the next operation: the setting, or what is left. */
+ms mongo_op_ms(const struct ctx *c);
+
+/* A new document that ends with the arena; NULL with the failure noted. */
+bson_t *mongo_bson(struct ctx *c);
