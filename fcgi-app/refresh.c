@@ -78,7 +78,8 @@ static bool wait_for(int fd, ms wait)
     return !(atomic_load(&flags) & STOPPING);
 }
 
-static void note_db(struct mongo_pool *pool, ms *last_up, bool up)
+static void note_db(struct mongo_pool *pool, ms *last_up, bool up,
+                    const char *reason)
 {
     bool was = atomic_load(&flags) & DB_UP;
     ms now = clock_mono_ms();
@@ -87,7 +88,8 @@ static void note_db(struct mongo_pool *pool, ms *last_up, bool up)
         *last_up = now;
     if (up != was)
         log_note(up ? LOG_INFO : LOG_WARN, up ? "mongo.up" : "mongo.down",
-                 "MongoDB %s", up ? "answers" : "does not answer");
+                 "MongoDB %s%s",
+                 up ? "answers" : "does not answer: ", up ? "" : reason);
     set_flag(DB_UP, up);
     set_flag(DB_LOST, now - *last_up >= LOST_AFTER_MS);
     mongo_set_away(pool, now - *last_up >= AWAY_AFTER_MS);
@@ -100,7 +102,7 @@ static bool look_at_db(struct mongo_pool *pool, ms *last_up)
 
     if (up)
         set_flag(STANDALONE, !info.replica_set);
-    note_db(pool, last_up, up);
+    note_db(pool, last_up, up, info.reason);
     return up;
 }
 

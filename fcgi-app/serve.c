@@ -33,7 +33,7 @@ enum {
     SILENCE_S = 30, /* of a peer that we read from or write to */
     PERMIT_WAIT_MS = 1000,
     DRAIN_BODY_MAX = 64 * 1024,
-    THREADS_MAX = 256, /* of FCGI_THREADS */
+    THREADS_MAX = 256,  /* of FCGI_THREADS */
     LAST_WORD_MS = 200, /* to end before the supervisor kills */
 };
 
@@ -42,7 +42,8 @@ static struct {
     const struct conf *conf;
     struct mongo_pool *pool;
     int epoll_fd, listen_fd, wake_fd;
-    sem_t io_permits;    /* one fewer than threads: the last serves health */
+    sem_t io_permits; /* one fewer than threads: the last serves health */
+    atomic_bool saturated;
     atomic_bool closing; /* answers end their connections */
     atomic_bool leaving; /* threads end when nothing is readable */
 } srv;
@@ -77,15 +78,22 @@ static void accept_one(void)
     arm(fd, EPOLL_CTL_ADD);
 }
 
-/* A route that does I/O needs a permit, or it waits for at most a second. */
+/*
+ * A route that does I/O needs a permit, or waits for one for at most a second;
+ * after a wait in vain nobody waits until one is given back, so that probes
+ * do not queue behind those who wait.
+ */
 static enum err take_permit(struct ctx *c)
 {
     ms until = clock_mono_ms() + PERMIT_WAIT_MS;
     struct timespec t = {until / 1000, until % 1000 * 1000000};
 
-    if (sem_trywait(&srv.io_permits) == 0 ||
+    if (sem_trywait(&srv.io_permits) == 0)
+        return OK;
+    if (!atomic_load(&srv.saturated) &&
         sem_clockwait(&srv.io_permits, CLOCK_MONOTONIC, &t) == 0)
         return OK;
+    atomic_store(&srv.saturated, true);
     return ctx_fail(c, ERR_OVERLOADED,
                     "All threads are busy; try again in a second");
 }
@@ -104,6 +112,8 @@ static enum err run_io(struct ctx *c, struct request *q,
     else
         err = route->handler(c, q, out);
     sem_post(&srv.io_permits);
+    if (atomic_load_explicit(&srv.saturated, memory_order_relaxed))
+        atomic_store(&srv.saturated, false);
     return err;
 }
 

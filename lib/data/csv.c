@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "lib/base/id.h"
 #include "lib/base/jwrite.h"
 #include "lib/data/json_out.h"
 
@@ -69,6 +70,7 @@ struct row {
     const bson_t *doc;
     const str *columns;
     size_t n;
+    uint32_t seed;     /* names come from stored data: no made collisions */
     size_t slots_n;    /* power of two; 0 until the index is made */
     struct buf memory; /* two tables: .. */
     uint32_t *found;   /* by column: offset of its element, 0 is none */
@@ -112,6 +114,7 @@ static void write_text(struct row *row, const bson_iter_t *it)
             json_out_value(piece, it);
         buf_set_err(row->out, piece->err);
         (void)drain_cell(&cell, piece);
+        piece->drain = NULL;
     }
     buf_add_char(row->out, row->style->quote);
 }
@@ -124,7 +127,7 @@ static void write_decimal(struct buf *b, const bson_iter_t *it)
     if (!bson_iter_decimal128(it, &v))
         return;
     bson_decimal128_to_string(&v, text);
-    if (!strpbrk(text, "ny")) /* NaN is spelled so, and so is Infinity */
+    if (!strpbrk(text, "Ny")) /* neither NaN nor Infinity */
         buf_add(b, str_of(text));
 }
 
@@ -183,9 +186,9 @@ static bool find_inside(const struct row *row, str name, bson_iter_t *out)
     return true;
 }
 
-static uint32_t hash_of(str s)
+static uint32_t hash_of(uint32_t seed, str s)
 {
-    uint32_t h = 2166136261u;
+    uint32_t h = 2166136261u ^ seed;
 
     for (size_t i = 0; i < s.n; i++)
         h = (h ^ (unsigned char)s.p[i]) * 16777619u;
@@ -195,7 +198,7 @@ static uint32_t hash_of(str s)
 /* The slot of that column, or the free one where it belongs. */
 static uint32_t *find_slot(const struct row *row, str name)
 {
-    size_t mask = row->slots_n - 1, at = hash_of(name) & mask;
+    size_t mask = row->slots_n - 1, at = hash_of(row->seed, name) & mask;
 
     while (row->slots[at] && !str_eq(row->columns[row->slots[at] - 1], name))
         at = (at + 1) & mask;
@@ -204,6 +207,7 @@ static uint32_t *find_slot(const struct row *row, str name)
 
 static void make_index(struct row *row)
 {
+    row->seed = id_chance();
     row->slots_n = 4;
     while (row->slots_n < 2 * row->n)
         row->slots_n *= 2;

@@ -2,6 +2,7 @@
 #include "lib/data/mongo.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -145,15 +146,18 @@ enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out)
 {
     mongoc_client_t *client = mongoc_client_pool_pop(pool->pings);
     bson_t *cmd, reply;
+    bson_error_t e = {0};
     bson_iter_t it;
     bool up;
 
     if (!client)
         return ERR_DB_UNAVAILABLE;
     cmd = BCON_NEW("hello", BCON_INT32(1), "maxTimeMS", BCON_INT32(PING_MS));
-    up = mongoc_client_command_simple(client, "admin", cmd, NULL, &reply, NULL);
+    up = mongoc_client_command_simple(client, "admin", cmd, NULL, &reply, &e);
     if (up && bson_iter_init_find(&it, &reply, "isWritablePrimary"))
         up = bson_iter_as_bool(&it);
+    snprintf(out->reason, sizeof out->reason, "%s",
+             e.code ? e.message : "there is no primary");
     if (up)
         out->replica_set =
             bson_has_field(&reply, "setName") || bson_has_field(&reply, "msg");
@@ -186,63 +190,65 @@ ms mongo_op_ms(const struct ctx *c)
                                                : c->conf->db_query_timeout_ms;
 }
 
-/* Server codes by number, https://github.com/mongodb/mongo error_codes.yml */
-enum {
-    MONGO_BAD_VALUE = 2,
-    MONGO_FAILED_TO_PARSE = 9,
-    MONGO_TYPE_MISMATCH = 14,
-    MONGO_NAMESPACE_NOT_FOUND = 26,
-    MONGO_PATH_NOT_VIABLE = 28,
-    MONGO_CONFLICTING_UPDATE = 40,
-    MONGO_NAMESPACE_EXISTS = 48,
-    MONGO_TIME_LIMIT = 50,
-    MONGO_BAD_FIELD_NAME = 52,
-    MONGO_INVALID_NAMESPACE = 73,
-    MONGO_VALIDATOR = 121,
-    MONGO_BAD_REGEX = 51091,
+/*
+ * Server codes by number (src/mongo/base/error_codes.yml of the server; those
+ * above 10000 are places in its source). What we sent is wrong: a read's query
+ * or a write's data.
+ */
+static const uint32_t refused_codes[] = {
+    2,     /* BadValue */
+    5,     /* GraphContainsCycle */
+    9,     /* FailedToParse */
+    14,    /* TypeMismatch */
+    15,    /* Overflow: nested too deep */
+    27,    /* IndexNotFound: $text without a text index */
+    28,    /* PathNotViable */
+    40,    /* ConflictingUpdateOperators */
+    52,    /* DollarPrefixedFieldName */
+    53,    /* InvalidIdField */
+    54,    /* NotSingleValueField */
+    55,    /* InvalidDBRef */
+    56,    /* EmptyFieldName */
+    57,    /* DottedFieldName */
+    66,    /* ImmutableField */
+    73,    /* InvalidNamespace */
+    291,   /* NoQueryExecutionPlans: $near without a geo index */
+    292,   /* QueryExceededMemoryLimitNoDiskUseAllowed: sort of too much */
+    16410, /* field path with a '$' name */
+    16755, 16756,        /* a value that a geo index refuses */
+    17276,               /* a variable in an expression */
+    31249, 31250,        /* projection paths that collide */
+    31253, 31254,        /* projection that mixes inclusion and exclusion */
+    51075, 51108, 51091, /* $options, regex flags, regex */
 };
 
-struct mongo_code {
+static const struct {
     uint32_t code;
-    enum err reading, writing;
+    enum err err;
+} codes[] = {
+    {11000, ERR_DUPLICATE_KEY       },
+    {11001, ERR_DUPLICATE_KEY       },
+    {121,   ERR_VALIDATION_ERROR    }, /* DocumentValidationFailure */
+    {50,    ERR_TIME_LIMIT          }, /* MaxTimeMSExpired */
+    {262,   ERR_TIME_LIMIT          }, /* ExceededTimeLimit */
+    {48,    ERR_ALREADY_EXISTS      }, /* NamespaceExists */
+    {26,    ERR_COLLECTION_NOT_FOUND},
+    {10334, ERR_DOCUMENT_TOO_LARGE  }, /* BSONObjectTooLarge */
+    {17280, ERR_DOCUMENT_TOO_LARGE  },
+    {17419, ERR_DOCUMENT_TOO_LARGE  },
+    {17420, ERR_DOCUMENT_TOO_LARGE  },
 };
 
-static const struct mongo_code codes[] = {
-    {11000,                     ERR_DUPLICATE_KEY,        ERR_DUPLICATE_KEY      },
-    {11001,                     ERR_DUPLICATE_KEY,        ERR_DUPLICATE_KEY      },
-    {MONGO_VALIDATOR,           ERR_VALIDATION_ERROR,     ERR_VALIDATION_ERROR   },
-    {MONGO_TIME_LIMIT,          ERR_TIME_LIMIT,           ERR_TIME_LIMIT         },
-    {MONGO_BAD_VALUE,           ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_FAILED_TO_PARSE,     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_TYPE_MISMATCH,       ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_PATH_NOT_VIABLE,     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_CONFLICTING_UPDATE,  ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_BAD_FIELD_NAME,      ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {MONGO_INVALID_NAMESPACE,   ERR_BAD_QUERY,            ERR_BAD_COLLECTION_NAME},
-    {MONGO_BAD_REGEX,           ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {17280,                     ERR_DOCUMENT_TOO_LARGE,   ERR_DOCUMENT_TOO_LARGE },
-    {10334,                     ERR_DOCUMENT_TOO_LARGE,   ERR_DOCUMENT_TOO_LARGE },
-    {17419,                     ERR_DOCUMENT_TOO_LARGE,   ERR_DOCUMENT_TOO_LARGE },
-    {MONGO_NAMESPACE_EXISTS,    ERR_ALREADY_EXISTS,       ERR_ALREADY_EXISTS     },
-    {MONGO_NAMESPACE_NOT_FOUND, ERR_COLLECTION_NOT_FOUND,
-     ERR_COLLECTION_NOT_FOUND                                                    },
- /* no geo index, no text index, bad projection, bad hint or sort */
-    {27,                        ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {291,                       ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {31249,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {31250,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {31253,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {31254,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {51108,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {51075,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {17276,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {16410,                     ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   },
-    {15,                        ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   }, /* Overflow: too deep */
-    {5,                         ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   }, /* graph contains cycle */
-    {56,                        ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   }, /* empty field name */
-    {57,                        ERR_BAD_QUERY,            ERR_VALIDATION_ERROR   }, /* dotted field name */
-    {66,                        ERR_VALIDATION_ERROR,     ERR_VALIDATION_ERROR   }, /* immutable field */
-};
+static enum err err_of_code(uint32_t code, bool writing)
+{
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (codes[i].code == code)
+            return codes[i].err;
+    for (size_t i = 0; i < sizeof refused_codes / sizeof *refused_codes; i++)
+        if (refused_codes[i] == code)
+            return writing ? ERR_VALIDATION_ERROR : ERR_BAD_QUERY;
+    return ERR_INTERNAL;
+}
 
 /* Fail-overs and lost connections: another try may find the primary. */
 static bool is_transient(const bson_error_t *e)
@@ -273,6 +279,19 @@ static str index_name(const char *message)
     return str_cut(&s, ' ', &name) ? name : s;
 }
 
+static const char *text_of(enum err err)
+{
+    if (err == ERR_TIME_LIMIT)
+        return "The database did not finish in time";
+    if (err == ERR_DOCUMENT_TOO_LARGE)
+        return "A stored document is at most 16 MiB";
+    if (err == ERR_BAD_QUERY)
+        return "The database refuses the query";
+    if (err == ERR_INTERNAL)
+        return "Something went wrong on our side";
+    return "The database refuses the data";
+}
+
 enum err mongo_translate(struct ctx *c, const bson_error_t *e, bool writing)
 {
     enum err err = ERR_INTERNAL;
@@ -282,25 +301,16 @@ enum err mongo_translate(struct ctx *c, const bson_error_t *e, bool writing)
         return ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
     if (e->domain == MONGOC_ERROR_BSON)
         err = ERR_DOCUMENT_TOO_LARGE;
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-        if (codes[i].code == e->code && e->domain == MONGOC_ERROR_SERVER)
-            err = writing ? codes[i].writing : codes[i].reading;
-    log_note(LOG_DEBUG, "mongo.refused", "code %u: %s", e->code, e->message);
+    if (e->domain == MONGOC_ERROR_SERVER)
+        err = err_of_code(e->code, writing);
+    log_note(err == ERR_INTERNAL ? LOG_ERROR : LOG_DEBUG, "mongo.refused",
+             "domain %u code %u", e->domain, e->code);
     if (err == ERR_DUPLICATE_KEY)
-        return ctx_fail(
-            c, err, "A document with the same key exists (index " STR_FMT ")",
-            STR_ARG(index));
-    if (err == ERR_TIME_LIMIT)
-        return ctx_fail(c, err, "The database did not finish in time");
-    if (err == ERR_INTERNAL)
-        log_note(LOG_ERROR, "mongo.error", "domain %u code %u: %s", e->domain,
-                 e->code, e->message);
-    return ctx_fail(c, err,
-                    err == ERR_BAD_QUERY ? "The database refuses the query"
-                    : err == ERR_DOCUMENT_TOO_LARGE
-                        ? "A stored document is at most 16 MiB"
-                    : err == ERR_INTERNAL ? "Something went wrong on our side"
-                                          : "The database refuses the data");
+        return ctx_fail(c, err,
+                        "A document with the same key exists "
+                        "(index " STR_FMT ")",
+                        STR_ARG(index));
+    return ctx_fail(c, err, "%s", text_of(err));
 }
 
 /* Without a free place among the waiters the failure stands as it is. */

@@ -37,6 +37,7 @@ void mongo_set_away(struct mongo_pool *pool, bool away);
 
 struct mongo_info {
     bool replica_set; /* or sharded: transactions work */
+    char reason[512]; /* of a failure, for the log */
 };
 
 /* One round trip of at most 2 s by a client of its own, whatever
