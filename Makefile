@@ -53,6 +53,7 @@ LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
+.SECONDARY:
 .PHONY: all setup run test lint format check cases system frontends san fuzz \
 	clean help
 

@@ -130,9 +130,11 @@ enum err guard_object(struct ctx *c, const struct request *q, bson_t **out)
     err = parse(c, q, &root, out);
     if (err)
         return err;
-    if (root != JSON_OBJECT)
+    if (root == JSON_SCALAR)
+        return ctx_fail(c, ERR_BAD_JSON,
+                        "The body must be an object, not a single value");
+    if (root == JSON_ARRAY)
         return ctx_fail(c, ERR_VALIDATION_ERROR,
-                        "The body must be an object, not %s",
-                        root == JSON_ARRAY ? "an array" : "a single value");
+                        "The body must be an object, not an array");
     return OK;
 }

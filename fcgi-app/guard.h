@@ -12,8 +12,8 @@ MUST_CHECK enum err guard_body(struct ctx *c, struct request *q,
                                const struct route *route);
 
 /*
- * The body as an object, by its content type; no body is {}. An array or
- * scalar is ERR_VALIDATION_ERROR.
+ * The body as an object, by its content type; no body is {}. An array
+ * is ERR_VALIDATION_ERROR, a single value ERR_BAD_JSON.
  */
 MUST_CHECK enum err guard_object(struct ctx *c, const struct request *q,
                                  bson_t **out);

@@ -103,11 +103,13 @@ static void round_to(double v, int n, struct decimal *out)
     char text[40]; /* d.ddde+dd */
     int used = snprintf(text, sizeof text, "%.*e", n - 1, v);
     char *e = memchr(text, 'e', (size_t)used);
+    int64_t exponent = 0;
 
     out->n = n;
     out->digits[0] = text[0];
     memcpy(out->digits + 1, text + 2, (size_t)n - 1);
-    out->point = (int)strtol(e + 1, NULL, 10) + 1;
+    (void)str_to_i64(str_of(e + 2), &exponent); /* behind the sign */
+    out->point = (int)(e[1] == '-' ? -exponent : exponent) + 1;
 }
 
 /*
@@ -127,10 +129,39 @@ static bool try_digits(double v, int n, struct decimal *out)
     return reads_back(out, v);
 }
 
+/*
+ * Prices and the like. A division of exact doubles rounds as reading does,
+ * and no two decimals of 15 digits are the same double: what fits is it.
+ */
+static bool try_few_decimals(double v, struct decimal *out)
+{
+    static const double tens[] = {1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+
+    for (int i = 0; i < (int)(sizeof tens / sizeof *tens); i++) {
+        double whole = nearbyint(v * tens[i]);
+        char text[DIGITS_MAX];
+        int at = DIGITS_MAX;
+
+        if (whole >= 1e15)
+            return false;
+        if (whole / tens[i] != v)
+            continue;
+        for (uint64_t u = (uint64_t)whole; u > 0; u /= 10)
+            text[--at] = (char)('0' + u % 10);
+        out->n = DIGITS_MAX - at;
+        memcpy(out->digits, text + at, (size_t)out->n);
+        out->point = out->n - i - 1;
+        return true;
+    }
+    return false;
+}
+
 static void shortest(double v, struct decimal *out)
 {
     int n = v < DBL_MIN ? 1 : DIGITS_SURE;
 
+    if (try_few_decimals(v, out))
+        return;
     while (!try_digits(v, n, out))
         n++;
     while (out->n > 1 && out->digits[out->n - 1] == '0')

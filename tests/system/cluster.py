@@ -260,10 +260,13 @@ class Instance:
         self.web = Process(self.folder, self.web_name, argv)
 
     def wait_ready(self, seconds: float = 20) -> None:
+        probe = self.env.get("MOUNT_PREFIX", "")
+        probe += self.env.get("HEALTH_ENDPOINT", "/health") + "/ready"
+
         def ready() -> bool:
             assert self.app.running(), "fcgi-app ended"
             try:
-                return not self.web or self.get("/health/ready").status == 200
+                return not self.web or self.get(probe).status == 200
             except OSError:
                 return False
 
