@@ -116,22 +116,22 @@ static const char *status_text(int status)
         int status;
         const char *text;
     } rows[] = {
-        {200, "OK"                             },
-        {201, "Created"                        },
-        {204, "No Content"                     },
-        {304, "Not Modified"                   },
-        {400, "Bad Request"                    },
-        {403, "Forbidden"                      },
-        {404, "Not Found"                      },
-        {405, "Method Not Allowed"             },
-        {409, "Conflict"                       },
-        {413, "Payload Too Large"              },
-        {414, "URI Too Long"                   },
-        {415, "Unsupported Media Type"         },
+        {200, "OK"},
+        {201, "Created"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Payload Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
         {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"          },
-        {503, "Service Unavailable"            },
-        {504, "Gateway Timeout"                },
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -22,20 +22,20 @@ struct param_row {
 
 #define AT(member) offsetof(struct request, member)
 static const struct param_row params[] = {
-    {STR_INIT("REQUEST_METHOD"),                      AT(method_name)     },
-    {STR_INIT("REQUEST_URI"),                         AT(uri)             },
-    {STR_INIT("CONTENT_TYPE"),                        AT(content_type)    },
-    {STR_INIT("REMOTE_ADDR"),                         AT(remote_addr)     },
-    {STR_INIT("SERVER_PROTOCOL"),                     AT(protocol)        },
-    {STR_INIT("HTTP_ACCEPT"),                         AT(accept)          },
-    {STR_INIT("HTTP_IF_NONE_MATCH"),                  AT(if_none_match)   },
-    {STR_INIT("HTTP_ORIGIN"),                         AT(origin)          },
-    {STR_INIT("HTTP_PREFER"),                         AT(prefer)          },
-    {STR_INIT("HTTP_CONTENT_ENCODING"),               AT(content_encoding)},
-    {STR_INIT("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"), AT(cors_headers)    },
-    {STR_INIT("HTTP_X_FORWARDED_FOR"),                AT(forwarded_for)   },
-    {STR_INIT("HTTP_USER_AGENT"),                     AT(user_agent)      },
-    {STR_INIT("HTTP_REFERER"),                        AT(referer)         },
+    {STR_INIT("REQUEST_METHOD"), AT(method_name)},
+    {STR_INIT("REQUEST_URI"), AT(uri)},
+    {STR_INIT("CONTENT_TYPE"), AT(content_type)},
+    {STR_INIT("REMOTE_ADDR"), AT(remote_addr)},
+    {STR_INIT("SERVER_PROTOCOL"), AT(protocol)},
+    {STR_INIT("HTTP_ACCEPT"), AT(accept)},
+    {STR_INIT("HTTP_IF_NONE_MATCH"), AT(if_none_match)},
+    {STR_INIT("HTTP_ORIGIN"), AT(origin)},
+    {STR_INIT("HTTP_PREFER"), AT(prefer)},
+    {STR_INIT("HTTP_CONTENT_ENCODING"), AT(content_encoding)},
+    {STR_INIT("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"), AT(cors_headers)},
+    {STR_INIT("HTTP_X_FORWARDED_FOR"), AT(forwarded_for)},
+    {STR_INIT("HTTP_USER_AGENT"), AT(user_agent)},
+    {STR_INIT("HTTP_REFERER"), AT(referer)},
 };
 
 /* Repeated headers come as repeated parameters from some web servers. */

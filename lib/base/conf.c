@@ -36,14 +36,8 @@ static bool name_put(char out[CONF_NAME_MAX], str a, str b, str c)
 /* WEBHOOK_X for WEBHOOKS_X and the other way round; false for other names. */
 static bool twin_put(char out[CONF_NAME_MAX], str name)
 {
-    static const str one[] = {
-        {"WEBHOOK_", 8},
-        {"SCRIPT_",  7}
-    };
-    static const str many[] = {
-        {"WEBHOOKS_", 9},
-        {"SCRIPTS_",  8}
-    };
+    static const str one[] = {{"WEBHOOK_", 8}, {"SCRIPT_", 7}};
+    static const str many[] = {{"WEBHOOKS_", 9}, {"SCRIPTS_", 8}};
 
     for (size_t i = 0; i < 2; i++) {
         if (str_starts(name, one[i]))

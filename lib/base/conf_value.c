@@ -10,14 +10,14 @@ struct unit {
 
 static const struct unit sizes[] = {
     {{"mb", 2}, 1048576},
-    {{"kb", 2}, 1024   },
-    {{"", 0},   1      },
+    {{"kb", 2}, 1024},
+    {{"", 0}, 1},
 };
 static const struct unit spans[] = {
     {{"d", 1}, 86400000},
-    {{"h", 1}, 3600000 },
-    {{"m", 1}, 60000   },
-    {{"s", 1}, 1000    },
+    {{"h", 1}, 3600000},
+    {{"m", 1}, 60000},
+    {{"s", 1}, 1000},
 };
 static const char *const yes[] = {"true", "1", "yes", "on"};
 static const char *const no[] = {"false", "0", "no", "off"};

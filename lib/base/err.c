@@ -11,10 +11,9 @@ struct err_row {
 #define ERR_ROW(name, status, label, again)                                    \
     [ERR_##name] = {#name, status, label, again},
 static const struct err_row rows[ERR_N] = {
-    [OK] = {"OK",  200, "OK",                    false},
+    [OK] = {"OK", 200, "OK", false},
     [ERR_CUT] = {"CUT", 499, "Client Closed Request", false},
-    ERR_ROWS(ERR_ROW)
-};
+    ERR_ROWS(ERR_ROW)};
 
 const char *err_code(enum err err)
 {

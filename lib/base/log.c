@@ -83,8 +83,6 @@ void log_note(enum log_level level, const char *event, const char *fmt, ...)
     if (n >= (int)sizeof text)
         n = sizeof text - 1;
     log_event(level, event,
-              (struct log_field[]){
-                  {"reason", {text, n < 0 ? 0 : (size_t)n}},
-                  {NULL,     STR_NONE                     }
-    });
+              (struct log_field[]){{"reason", {text, n < 0 ? 0 : (size_t)n}},
+                                   {NULL, STR_NONE}});
 }

@@ -289,11 +289,8 @@ static enum err append_comparison(struct ctx *c, bson_t *out, str key, str text)
     static const struct {
         const char *sign, *op;
     } rows[] = {
-        {">=", "$gte"},
-        {"<=", "$lte"},
-        {">",  "$gt" },
-        {"<",  "$lt" },
-        {"!",  "$ne" },
+        {">=", "$gte"}, {"<=", "$lte"}, {">", "$gt"},
+        {"<", "$lt"},   {"!", "$ne"},
     };
     size_t i = 0;
 

@@ -58,11 +58,7 @@ static bool find_comparison(const struct url_param *p, struct comparison *out)
     static const struct {
         char sign;
         const char *or_equal, *strict;
-    } rows[] = {
-        {'>', "$gte", "$gt"},
-        {'<', "$lte", "$lt"},
-        {'!', "$ne",  NULL }
-    };
+    } rows[] = {{'>', "$gte", "$gt"}, {'<', "$lte", "$lt"}, {'!', "$ne", NULL}};
     size_t at = p->key.n - 1;
 
     if (p->levels > 0 || p->key.n == 0)

@@ -226,17 +226,17 @@ static const struct {
     uint32_t code;
     enum err err;
 } codes[] = {
-    {11000, ERR_DUPLICATE_KEY       },
-    {11001, ERR_DUPLICATE_KEY       },
-    {121,   ERR_VALIDATION_ERROR    }, /* DocumentValidationFailure */
-    {50,    ERR_TIME_LIMIT          }, /* MaxTimeMSExpired */
-    {262,   ERR_TIME_LIMIT          }, /* ExceededTimeLimit */
-    {48,    ERR_ALREADY_EXISTS      }, /* NamespaceExists */
-    {26,    ERR_COLLECTION_NOT_FOUND},
-    {10334, ERR_DOCUMENT_TOO_LARGE  }, /* BSONObjectTooLarge */
-    {17280, ERR_DOCUMENT_TOO_LARGE  },
-    {17419, ERR_DOCUMENT_TOO_LARGE  },
-    {17420, ERR_DOCUMENT_TOO_LARGE  },
+    {11000, ERR_DUPLICATE_KEY},
+    {11001, ERR_DUPLICATE_KEY},
+    {121, ERR_VALIDATION_ERROR}, /* DocumentValidationFailure */
+    {50, ERR_TIME_LIMIT},        /* MaxTimeMSExpired */
+    {262, ERR_TIME_LIMIT},       /* ExceededTimeLimit */
+    {48, ERR_ALREADY_EXISTS},    /* NamespaceExists */
+    {26, ERR_COLLECTION_NOT_FOUND},
+    {10334, ERR_DOCUMENT_TOO_LARGE}, /* BSONObjectTooLarge */
+    {17280, ERR_DOCUMENT_TOO_LARGE},
+    {17419, ERR_DOCUMENT_TOO_LARGE},
+    {17420, ERR_DOCUMENT_TOO_LARGE},
 };
 
 static enum err err_of_code(uint32_t code, bool writing)

@@ -73,13 +73,11 @@ static void log_child(const struct table *t, const struct child *ch, pid_t pid,
     snprintf(slot_text, sizeof slot_text, "%d", (int)(ch - t->children));
     snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
     log_event(status ? LOG_WARN : LOG_INFO, event,
-              (struct log_field[]){
-                  {"role",                   str_of(ch->role->title)},
-                  {"slot",                   str_of(slot_text)      },
-                  {"pid",                    str_of(pid_text)       },
-                  {status ? "status" : NULL, str_of(status)         },
-                  {NULL,                     STR_NONE               }
-    });
+              (struct log_field[]){{"role", str_of(ch->role->title)},
+                                   {"slot", str_of(slot_text)},
+                                   {"pid", str_of(pid_text)},
+                                   {status ? "status" : NULL, str_of(status)},
+                                   {NULL, STR_NONE}});
 }
 
 static void move_child(struct child *ch, enum state to, pid_t pid, ms when)

@@ -408,12 +408,8 @@ static void form_keeps_texts(void **state)
 static void many_pairs_are_cheap(void **state)
 {
     static const char *const kinds[][2] = {
-        {"a>",   "&"   },
-        {"f",    "=1&" },
-        {"a[",   "]=1&"},
-        {"a[k",  "]=1&"},
-        {"a[]=", "&"   },
-        {"a!=",  "&"   },
+        {"a>", "&"},     {"f", "=1&"},  {"a[", "]=1&"},
+        {"a[k", "]=1&"}, {"a[]=", "&"}, {"a!=", "&"},
     };
     static char query[64 * 1024];
     ms start = clock_mono_ms();

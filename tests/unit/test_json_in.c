@@ -24,40 +24,40 @@ static void test_numbers(void **state)
         bson_type_t type;
         double want;
     } rows[] = {
-        {"0",                          BSON_TYPE_INT32,  0                     },
-        {"-1",                         BSON_TYPE_INT32,  -1                    },
-        {"2147483647",                 BSON_TYPE_INT32,  2147483647            },
-        {"2147483648",                 BSON_TYPE_INT64,  2147483648            },
-        {"-2147483648",                BSON_TYPE_INT32,  -2147483648.0         },
-        {"-2147483649",                BSON_TYPE_INT64,  -2147483649.0         },
-        {"9223372036854775807",        BSON_TYPE_INT64,  9223372036854775807.0 },
-        {"9223372036854775808",        BSON_TYPE_DOUBLE, 9223372036854775808.0 },
-        {"-9223372036854775808",       BSON_TYPE_INT64,  -9223372036854775808.0},
-        {"-9223372036854775809",       BSON_TYPE_DOUBLE, -9223372036854775808.0},
-        {"18446744073709551616",       BSON_TYPE_DOUBLE, 18446744073709551616.0},
-        {"1000000000000000000000000",  BSON_TYPE_DOUBLE, 1e24                  },
-        {"-0",                         BSON_TYPE_DOUBLE, 0                     },
-        {"-0.0",                       BSON_TYPE_DOUBLE, 0                     },
-        {"0.0",                        BSON_TYPE_INT32,  0                     },
-        {"1.0",                        BSON_TYPE_INT32,  1                     },
-        {"-2.50",                      BSON_TYPE_DOUBLE, -2.5                  },
-        {"1e3",                        BSON_TYPE_INT32,  1000                  },
-        {"1E+3",                       BSON_TYPE_INT32,  1000                  },
-        {"12e-1",                      BSON_TYPE_DOUBLE, 1.2                   },
-        {"120e-1",                     BSON_TYPE_INT32,  12                    },
-        {"2147483647.0",               BSON_TYPE_INT32,  2147483647            },
-        {"2147483648.0",               BSON_TYPE_DOUBLE, 2147483648            },
-        {"1e10",                       BSON_TYPE_DOUBLE, 1e10                  },
-        {"0.1",                        BSON_TYPE_DOUBLE, 0.1                   },
-        {"0.30000000000000004",        BSON_TYPE_DOUBLE, 0.30000000000000004   },
-        {"3.141592653589793238462643", BSON_TYPE_DOUBLE, 3.141592653589793     },
-        {"1.7976931348623157e308",     BSON_TYPE_DOUBLE, 1.7976931348623157e308},
-        {"5e-324",                     BSON_TYPE_DOUBLE, 5e-324                },
-        {"1e-400",                     BSON_TYPE_INT32,  0                     },
-        {"0e99999999999",              BSON_TYPE_INT32,  0                     },
-        {"1e-99999999999",             BSON_TYPE_INT32,  0                     },
-        {"9007199254740993.0",         BSON_TYPE_DOUBLE, 9007199254740992.0    },
-        {"1e23",                       BSON_TYPE_DOUBLE, 1e23                  },
+        {"0", BSON_TYPE_INT32, 0},
+        {"-1", BSON_TYPE_INT32, -1},
+        {"2147483647", BSON_TYPE_INT32, 2147483647},
+        {"2147483648", BSON_TYPE_INT64, 2147483648},
+        {"-2147483648", BSON_TYPE_INT32, -2147483648.0},
+        {"-2147483649", BSON_TYPE_INT64, -2147483649.0},
+        {"9223372036854775807", BSON_TYPE_INT64, 9223372036854775807.0},
+        {"9223372036854775808", BSON_TYPE_DOUBLE, 9223372036854775808.0},
+        {"-9223372036854775808", BSON_TYPE_INT64, -9223372036854775808.0},
+        {"-9223372036854775809", BSON_TYPE_DOUBLE, -9223372036854775808.0},
+        {"18446744073709551616", BSON_TYPE_DOUBLE, 18446744073709551616.0},
+        {"1000000000000000000000000", BSON_TYPE_DOUBLE, 1e24},
+        {"-0", BSON_TYPE_DOUBLE, 0},
+        {"-0.0", BSON_TYPE_DOUBLE, 0},
+        {"0.0", BSON_TYPE_INT32, 0},
+        {"1.0", BSON_TYPE_INT32, 1},
+        {"-2.50", BSON_TYPE_DOUBLE, -2.5},
+        {"1e3", BSON_TYPE_INT32, 1000},
+        {"1E+3", BSON_TYPE_INT32, 1000},
+        {"12e-1", BSON_TYPE_DOUBLE, 1.2},
+        {"120e-1", BSON_TYPE_INT32, 12},
+        {"2147483647.0", BSON_TYPE_INT32, 2147483647},
+        {"2147483648.0", BSON_TYPE_DOUBLE, 2147483648},
+        {"1e10", BSON_TYPE_DOUBLE, 1e10},
+        {"0.1", BSON_TYPE_DOUBLE, 0.1},
+        {"0.30000000000000004", BSON_TYPE_DOUBLE, 0.30000000000000004},
+        {"3.141592653589793238462643", BSON_TYPE_DOUBLE, 3.141592653589793},
+        {"1.7976931348623157e308", BSON_TYPE_DOUBLE, 1.7976931348623157e308},
+        {"5e-324", BSON_TYPE_DOUBLE, 5e-324},
+        {"1e-400", BSON_TYPE_INT32, 0},
+        {"0e99999999999", BSON_TYPE_INT32, 0},
+        {"1e-99999999999", BSON_TYPE_INT32, 0},
+        {"9007199254740993.0", BSON_TYPE_DOUBLE, 9007199254740992.0},
+        {"1e23", BSON_TYPE_DOUBLE, 1e23},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -95,22 +95,22 @@ static void test_overflow(void **state)
 static void test_documents(void **state)
 {
     static const char *const rows[][2] = {
-        {"{}",                                                        NULL               },
-        {"{\"a\":1,\"b\":\"x\",\"c\":[true,false,null,[],{}]}",       NULL               },
-        {"{\"a\":{\"b\":{\"c\":[{\"d\":1.5}]}}}",                     NULL               },
-        {"{\"_id\":{\"$oid\":\"0123456789abcdef01234567\"}}",         NULL               },
-        {"{\"z\":1,\"a\":2}",                                         NULL               },
-        {"{\"\":1}",                                                  NULL               },
-        {"{\"a\":\"x\\u0000y\"}",                                     NULL               },
-        {"{\"a\":1,\"a\":2}",                                         "{\"a\":2}"        },
-        {"{\"a\":1,\"b\":2,\"a\":3}",                                 "{\"a\":3,\"b\":2}"},
+        {"{}", NULL},
+        {"{\"a\":1,\"b\":\"x\",\"c\":[true,false,null,[],{}]}", NULL},
+        {"{\"a\":{\"b\":{\"c\":[{\"d\":1.5}]}}}", NULL},
+        {"{\"_id\":{\"$oid\":\"0123456789abcdef01234567\"}}", NULL},
+        {"{\"z\":1,\"a\":2}", NULL},
+        {"{\"\":1}", NULL},
+        {"{\"a\":\"x\\u0000y\"}", NULL},
+        {"{\"a\":1,\"a\":2}", "{\"a\":2}"},
+        {"{\"a\":1,\"b\":2,\"a\":3}", "{\"a\":3,\"b\":2}"},
         {"{\"a\":1,\"b\":2,\"a\":3,\"b\":4,\"c\":5,\"a\":[6]}",
-         "{\"a\":[6],\"b\":4,\"c\":5}"                                                   },
+         "{\"a\":[6],\"b\":4,\"c\":5}"},
         {"{\"x\":{\"a\":1,\"\\u0061\":{\"y\":1,\"y\":2}},\"x2\":0}",
-         "{\"x\":{\"a\":{\"y\":2}},\"x2\":0}"                                            },
+         "{\"x\":{\"a\":{\"y\":2}},\"x2\":0}"},
         {"{\"a\":{\"b\":1},\"c\":[{\"a\":0}],\"a\":\"long enough\"}",
-         "{\"a\":\"long enough\",\"c\":[{\"a\":0}]}"                                     },
-        {"{\"a\":[0,1,2,3,4,5,6,7,8,9,10,11]}",                       NULL               },
+         "{\"a\":\"long enough\",\"c\":[{\"a\":0}]}"},
+        {"{\"a\":[0,1,2,3,4,5,6,7,8,9,10,11]}", NULL},
     };
     struct buf b;
 
@@ -131,14 +131,9 @@ static void test_roots(void **state)
     static const struct {
         const char *text;
         enum json_root root;
-    } rows[] = {
-        {"{}",    JSON_OBJECT},
-        {" [1]",  JSON_ARRAY },
-        {"7",     JSON_SCALAR},
-        {"\"x\"", JSON_SCALAR},
-        {"1.5",   JSON_SCALAR},
-        {"null",  JSON_SCALAR}
-    };
+    } rows[] = {{"{}", JSON_OBJECT},  {" [1]", JSON_ARRAY},
+                {"7", JSON_SCALAR},   {"\"x\"", JSON_SCALAR},
+                {"1.5", JSON_SCALAR}, {"null", JSON_SCALAR}};
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum json_root root;

@@ -136,10 +136,8 @@ static void await_death(pid_t pid)
 
 static void term_ends_all_children_and_gives_0(void **state)
 {
-    static const struct proc_role roles[] = {
-        {"first",  2, obedient, NULL},
-        {"second", 1, obedient, NULL}
-    };
+    static const struct proc_role roles[] = {{"first", 2, obedient, NULL},
+                                             {"second", 1, obedient, NULL}};
     pid_t top = supervise(roles, 2, 5000);
     pid_t pid[SLOTS];
 
@@ -187,9 +185,7 @@ static void killed_child_is_replaced_in_its_slot(void **state)
 static void exit_1_before_ready_ends_the_supervisor_with_1(void **state)
 {
     static const struct proc_role roles[] = {
-        {"good", 1, obedient,         NULL},
-        {"bad",  1, failing_at_start, NULL}
-    };
+        {"good", 1, obedient, NULL}, {"bad", 1, failing_at_start, NULL}};
     pid_t top = supervise(roles, 2, 5000);
 
     (void)state;

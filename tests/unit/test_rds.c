@@ -227,13 +227,13 @@ static void info_is_judged(void **state)
         const char *info;
         enum rds_result want;
     } rows[] = {
-        {"redis_version:7.0.15\r\nrole:master\r\n",                   RDS_OK  },
-        {"# S\r\nredis_version:10.1\r\nrole:master\r\nloading:0",     RDS_OK  },
-        {"redis_version:6.2.1\r\nrole:master\r\n",                    RDS_DOWN},
-        {"redis_version:7.0.15\r\nrole:slave\r\n",                    RDS_DOWN},
+        {"redis_version:7.0.15\r\nrole:master\r\n", RDS_OK},
+        {"# S\r\nredis_version:10.1\r\nrole:master\r\nloading:0", RDS_OK},
+        {"redis_version:6.2.1\r\nrole:master\r\n", RDS_DOWN},
+        {"redis_version:7.0.15\r\nrole:slave\r\n", RDS_DOWN},
         {"redis_version:7.2\r\nrole:master\r\ncluster_enabled:1\r\n", RDS_DOWN},
-        {"redis_version:7.2\r\nrole:master\r\nloading:1\r\n",         RDS_DOWN},
-        {"",                                                          RDS_DOWN},
+        {"redis_version:7.2\r\nrole:master\r\nloading:1\r\n", RDS_DOWN},
+        {"", RDS_DOWN},
     };
     struct rds *r = open_rds(NULL);
 
@@ -249,13 +249,13 @@ static void good_urls_are_cut_into_parts(void **state)
         const char *url, *host, *path, *user, *password, *db;
         int port;
     } rows[] = {
-        {"redis://h",              "h",   NULL,   NULL, NULL,  NULL, 6379},
-        {"redis://h:1/",           "h",   NULL,   NULL, NULL,  NULL, 1   },
-        {"redis://u:p%40q@h:9/3",  "h",   NULL,   "u",  "p@q", "3",  9   },
-        {"redis://:p:@@[::1]:9/0", "::1", NULL,   NULL, "p:@", "0",  9   },
-        {"redis://[::1]",          "::1", NULL,   NULL, NULL,  NULL, 6379},
-        {"unix:/a/b?db=2",         NULL,  "/a/b", NULL, NULL,  "2",  0   },
-        {"unix:///a%20b",          NULL,  "/a b", NULL, NULL,  NULL, 0   },
+        {"redis://h", "h", NULL, NULL, NULL, NULL, 6379},
+        {"redis://h:1/", "h", NULL, NULL, NULL, NULL, 1},
+        {"redis://u:p%40q@h:9/3", "h", NULL, "u", "p@q", "3", 9},
+        {"redis://:p:@@[::1]:9/0", "::1", NULL, NULL, "p:@", "0", 9},
+        {"redis://[::1]", "::1", NULL, NULL, NULL, NULL, 6379},
+        {"unix:/a/b?db=2", NULL, "/a/b", NULL, NULL, "2", 0},
+        {"unix:///a%20b", NULL, "/a b", NULL, NULL, NULL, 0},
     };
 
     (void)state;
