@@ -9,12 +9,13 @@
 enum {
     BLOCK_BYTES = 16 * 1024, /* a normal request fits in the first block */
     ALIGNMENT = alignof(max_align_t),
+    LARGE = 128, /* from this size on aligned to it, as bson_t asks */
 };
 
 struct arena_block {
     struct arena_block *next;
     size_t size, used;
-    alignas(max_align_t) char data[];
+    alignas(LARGE) char data[];
 };
 
 struct arena_defer {
@@ -80,14 +81,19 @@ void arena_reset(struct arena *a)
     a->used_bytes = keep->size;
 }
 
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
 static struct arena_block *add_block(struct arena *a, size_t bytes)
 {
-    size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+    size_t size = bytes > BLOCK_BYTES ? round_up(bytes, LARGE) : BLOCK_BYTES;
     struct arena_block *b;
 
     if (size > a->max_bytes || a->used_bytes > a->max_bytes - size)
         return NULL;
-    b = malloc(sizeof *b + size);
+    b = aligned_alloc(LARGE, sizeof *b + size);
     if (!b)
         return NULL;
     *b = (struct arena_block){.next = a->blocks, .size = size};
@@ -99,18 +105,20 @@ static struct arena_block *add_block(struct arena *a, size_t bytes)
 void *arena_alloc(struct arena *a, size_t bytes)
 {
     struct arena_block *b = a->blocks;
-    char *p;
+    size_t at;
 
     if (bytes > a->max_bytes)
         return NULL;
-    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (!b || b->size - b->used < bytes)
+    bytes = round_up(bytes, ALIGNMENT);
+    at = b ? round_up(b->used, bytes < LARGE ? ALIGNMENT : LARGE) : 0;
+    if (!b || at > b->size || b->size - at < bytes) {
         b = add_block(a, bytes);
+        at = 0;
+    }
     if (!b)
         return NULL;
-    p = b->data + b->used;
-    b->used += bytes;
-    return memset(p, 0, bytes);
+    b->used = at + bytes;
+    return memset(b->data + at, 0, bytes);
 }
 
 enum err arena_defer(struct arena *a, void (*fn)(void *), void *arg)

@@ -29,7 +29,8 @@ void arena_init(struct arena *a, size_t max_bytes);
 void arena_done(struct arena *a);
 void arena_reset(struct arena *a);
 
-/* Zeroed, aligned for any type, or NULL when the ceiling or heap is reached. */
+/* Zeroed, aligned for any type (128 bytes and more: to 128), or NULL when the
+ * ceiling or heap is reached. */
 void *arena_alloc(struct arena *a, size_t bytes);
 
 /* fn(arg) runs at reset. Without memory it runs at once and ERR_OVERLOADED. */

@@ -30,7 +30,7 @@ struct mongo {
     struct mongo_pool *home;
     mongoc_client_t *client;
     mongoc_client_session_t *session; /* spares a pool look-up a command */
-    bson_t opts;                      /* {sessionId} */
+    bson_t *opts;                     /* {sessionId} */
 };
 
 static mongoc_client_pool_t *new_pool(const struct conf *conf, int clients,
@@ -124,7 +124,7 @@ static void drop_session(struct mongo *m)
     if (!m->session)
         return;
     mongoc_client_session_destroy(m->session);
-    bson_destroy(&m->opts);
+    bson_destroy(m->opts);
     m->session = NULL;
 }
 
@@ -351,8 +351,8 @@ static bool have_session(struct mongo *m, bson_error_t *e)
     mongoc_session_opts_destroy(opts);
     if (!m->session)
         return false;
-    bson_init(&m->opts);
-    if (mongoc_client_session_append(m->session, &m->opts, e))
+    m->opts = bson_new();
+    if (mongoc_client_session_append(m->session, m->opts, e))
         return true;
     drop_session(m);
     return false;
@@ -369,9 +369,9 @@ static bool run_once(struct mongo *m, const bson_t *cmd, bool writing,
     }
     if (writing)
         return mongoc_client_write_command_with_opts(m->client, db, cmd,
-                                                     &m->opts, reply, e);
+                                                     m->opts, reply, e);
     return mongoc_client_read_command_with_opts(m->client, db, cmd, NULL,
-                                                &m->opts, reply, e);
+                                                m->opts, reply, e);
 }
 
 /* The reply of the last try, also of a failed one, ends with the arena. */
