@@ -219,7 +219,7 @@ def test_ten_thousand_requests_over_64_connections(servers, db):
             "10,000 requests are logged",
             lambda: api.app.out.read_text().count("request.done") >= 10_000,
         )
-        assert not [e for e in api.events() if e["event"] == "child.ended"]
+        assert not [e for e in api.events() if e["event"] == "child.died"]
 
 
 def test_memory_is_flat_over_many_requests(servers, db):
