@@ -18,7 +18,7 @@ stage() {
         echo "$passed passed, 1 failed"
         exit 1
     fi
-    n=$(sed -nE 's/^.*[^0-9]?([0-9]+) passed.*$/\1/p' "$log" | tail -n 1)
+    n=$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | cut -d ' ' -f 1)
     passed=$((passed + ${n:-0}))
 }
 
@@ -36,5 +36,6 @@ stage "cases, sanitizers" make MODE=san cases
 stage system make system
 stage frontends make frontends
 stage "fuzz corpora" make fuzz-replay
+stage "fuzz, 5 s a target" make FUZZ_SECONDS=5 fuzz
 
 echo "$passed passed, 0 failed"

@@ -1,6 +1,8 @@
 /* url - see url.h */
 #include "lib/base/url.h"
 
+#include "lib/base/utf8.h"
+
 #define BAD(c, ...) ctx_fail((c), ERR_BAD_QUERY, __VA_ARGS__)
 
 static int hex_digit(char c)
@@ -26,32 +28,9 @@ static int escape_at(str s, size_t i)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* Length of the UTF-8 sequence at the front, 0 when it is none. */
-static size_t sequence(const unsigned char *p, size_t n)
-{
-    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-    if (p[0] == 0 || (p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 static bool is_clean_text(str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
-
-    for (size_t i = 0, len; i < s.n; i += len) {
-        len = sequence(p + i, s.n - i);
-        if (len == 0)
-            return false;
-    }
-    return true;
+    return str_find(s, '\0', 0) == SIZE_MAX && utf8_is_valid(s);
 }
 
 enum decode_mode {

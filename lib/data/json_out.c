@@ -341,3 +341,26 @@ void json_out_value(struct buf *b, const bson_iter_t *it)
 
     write_value(&w, it);
 }
+
+void json_out_member(struct buf *b, const bson_iter_t *in, const char *name,
+                     str none)
+{
+    bson_iter_t it = *in;
+
+    if (bson_iter_find(&it, name))
+        json_out_value(b, &it);
+    else
+        buf_add(b, none);
+}
+
+bool json_out_text_member(const bson_t *doc, const char *name, str *out)
+{
+    bson_iter_t it;
+    uint32_t n;
+
+    if (!bson_iter_init_find(&it, doc, name) || !BSON_ITER_HOLDS_UTF8(&it))
+        return false;
+    out->p = bson_iter_utf8(&it, &n);
+    out->n = n;
+    return true;
+}

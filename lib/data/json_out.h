@@ -21,3 +21,10 @@ void json_out_value(struct buf *b, const bson_iter_t *it);
  * escapes is added. False, and nothing added, for all others.
  */
 bool json_out_text(struct buf *b, const bson_iter_t *it);
+
+/* Member `name` of the document that `in` stands before, else `none`. */
+void json_out_member(struct buf *b, const bson_iter_t *in, const char *name,
+                     str none);
+
+/* Member `name` as a text, borrowed, with a NUL behind; false: it is none. */
+bool json_out_text_member(const bson_t *doc, const char *name, str *out);

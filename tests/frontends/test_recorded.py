@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from cluster import wait_until
 from fastcgi import ask
 
 URI = "/api/db/a%2Fb//c/../d%C3%A9?q=%26"
@@ -132,6 +133,10 @@ def test_forwarded_for_is_believed_of_trusted_proxies_only(pool):
             "HTTP_X_FORWARDED_FOR": "198.51.100.1, 203.0.113.9, 10.0.0.3",
         }
         assert ask(api.socket, params("nginx", "GET", "/health", **more)).status
-        lines = api.app.out.read_text().splitlines()
-        (line,) = [json.loads(x) for x in lines if mark in x]
+
+        def logged(api=api, mark=mark):
+            lines = api.app.out.read_text().splitlines()
+            return [json.loads(x) for x in lines if mark in x]
+
+        (line,) = wait_until("the request is logged", logged, 5)
         assert line["client"] == client
