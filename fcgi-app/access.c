@@ -40,7 +40,7 @@ static void write_json(struct buf *b, const struct request *q,
              "\"bytes\":%lld,\"client\":",
              q->route ? q->route : "", out->status, (long long)took,
              (long long)out->sent_bytes);
-    jwrite_str(b, q->remote_addr);
+    jwrite_str(b, q->client);
     buf_add(b, STR(",\"requestId\":"));
     jwrite_str(b, out->c->request_id);
     buf_add(b, STR("}\n"));
@@ -53,7 +53,7 @@ static void write_text(struct buf *b, const struct request *q,
     char time[CLOCK_ISO_MAX];
     str path = path_of(q);
 
-    buf_add(b, q->remote_addr.n ? q->remote_addr : STR("-"));
+    buf_add(b, q->client.n ? q->client : STR("-"));
     buf_add(b, STR(" - - ["));
     buf_add(b, (str){time, clock_iso(clock_wall_ms(), time)});
     buf_addf(b, "] \"" STR_FMT " ", STR_ARG(str_head(q->method_name, 20)));

@@ -5,6 +5,7 @@
 
 #include <fcgiapp.h>
 
+#include "lib/base/addr.h"
 #include "lib/base/buf.h"
 #include "lib/base/conf.h"
 
@@ -157,6 +158,31 @@ static enum err split_uri(struct ctx *c, struct request *q)
     return OK;
 }
 
+/*
+ * The peer, or, when that is a proxy of ours, the last hop before our proxies
+ * that it names. A hop that is no address is believed to nobody.
+ */
+static str client_of(const struct ctx *c, const struct request *q)
+{
+    const struct addr_ranges *ours = &c->conf->trusted_proxies;
+    str client = q->remote_addr, hops = q->forwarded_for;
+    struct addr addr;
+
+    while (addr_parse(client, &addr) && addr_in(ours, &addr) && hops.n > 0) {
+        size_t from = hops.n;
+        str hop;
+
+        while (from > 0 && hops.p[from - 1] != ',')
+            from--;
+        hop = str_trim(str_from(hops, from));
+        if (!addr_parse(hop, &addr))
+            break;
+        client = hop;
+        hops = str_head(hops, from > 0 ? from - 1 : 0);
+    }
+    return client;
+}
+
 enum err request_read(struct ctx *c, struct FCGX_Request *fcgi,
                       struct request *out)
 {
@@ -167,6 +193,7 @@ enum err request_read(struct ctx *c, struct FCGX_Request *fcgi,
     if (c->request_id.p == NULL)
         set_request_id(c, STR_NONE);
     out->method = method_of(out->method_name);
+    out->client = client_of(c, out);
     return err ? err : split_uri(c, out);
 }
 

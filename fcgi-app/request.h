@@ -33,6 +33,7 @@ struct request {
     str content_type, content_encoding, accept, if_none_match, origin;
     str prefer, cors_headers, forwarded_for, user_agent, referer, protocol;
     str remote_addr;
+    str client;             /* its address as far as our proxies vouch for it */
     int64_t content_length; /* -1: not known */
     bool body_is_bad_length;
     str body;

@@ -9,17 +9,25 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0
 
+# count WORD: the last "N WORD" of the stage's output
+count() {
+    grep -oE "[0-9]+ $1" "$log" | tail -n 1 | cut -d ' ' -f 1
+}
+
+# a skipped test proves nothing, so it fails its stage
 stage() {
-    local name=$1 n
+    local name=$1 good=true failed skipped n
     shift
     echo "== $name"
-    if ! "$@" 2>&1 | tee "$log"; then
+    "$@" 2>&1 | tee "$log" || good=false
+    n=$(count passed) failed=$(count failed) skipped=$(count skipped)
+    passed=$((passed + ${n:-0}))
+    failed=$((${failed:-0} + ${skipped:-0}))
+    if ! $good || [ "$failed" -gt 0 ]; then
         echo "test: $name failed"
-        echo "$passed passed, 1 failed"
+        echo "$passed passed, $((failed > 0 ? failed : 1)) failed"
         exit 1
     fi
-    n=$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | cut -d ' ' -f 1)
-    passed=$((passed + ${n:-0}))
 }
 
 # no test server may meet a proxy or the settings of whoever runs this

@@ -217,7 +217,7 @@ class Instance:
             "REDIS_URL": servers.redis_url,
             "CLUSTER_INSTANCE_ID": self.folder.name,
             "DRAIN_DELAY_MS": "0",
-            "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
+            "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=4",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
         env.update({k: v if v is None else str(v) for k, v in settings.items()})
