@@ -80,12 +80,21 @@ static void set_request_id(struct ctx *c, str given)
     c->request_id = (str){p, 32};
 }
 
+/* Absent, empty and -1 mean that nobody knows; see request_read_body. */
+static void take_length(struct request *q, str value)
+{
+    if (value.n == 0 || str_eq(value, STR("-1")))
+        return;
+    if (str_is_digits(value) && !str_to_i64(value, &q->content_length))
+        q->content_length = INT64_MAX;
+    q->bad_length = !str_is_digits(value);
+}
+
 static enum err take_param(struct ctx *c, struct request *q, str name,
                            str value)
 {
     if (str_eq(name, STR("CONTENT_LENGTH"))) {
-        if (!str_to_i64(value, &q->content_length) || q->content_length < 0)
-            q->content_length = -1;
+        take_length(q, value);
         return OK;
     }
     if (str_eq(name, STR("HTTP_X_REQUEST_ID"))) {
@@ -227,6 +236,8 @@ enum err request_read_body(struct ctx *c, struct request *q, int64_t max)
 
     if (!body)
         return ERR_OVERLOADED;
+    if (q->bad_length)
+        return ERR_CUT;
     if (q->content_length > max)
         return too_large(c, max);
     buf_init(body, (size_t)max + READ_BYTES + 1, ERR_BODY_TOO_LARGE);

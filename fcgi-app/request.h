@@ -35,7 +35,7 @@ struct request {
     str remote_addr;
     str client;             /* its address as far as our proxies vouch for it */
     int64_t content_length; /* -1: not known */
-    bool body_is_bad_length;
+    bool bad_length;        /* it was announced as something else */
     str body;
     const char *route; /* template for the log, NULL until routed */
     struct FCGX_Request *fcgi;
