@@ -44,6 +44,9 @@ CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARD) $(INC) -pthread
 else
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(GCC_WARN) $(HARD) $(INC) -pthread
 endif
+# tests may hold large buffers on the stack
+$(B)/obj/tests/%.o: WARN += -Wno-frame-larger-than
+
 ifdef CI
 CFLAGS += -Werror
 endif
@@ -51,10 +54,11 @@ endif
 objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
 LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
-.PHONY: all setup run test lint format check cases system frontends san fuzz \
+.PHONY: all setup run test lint format check cases system frontends platform san fuzz \
 	clean help
 
 all: $(B)/fcgi-app ## build the programs
@@ -90,6 +94,11 @@ $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) -lm
 
+$(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
+		$(B)/obj/tests/unit/support.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_FCGI) \
+		$(LIBS_COORD) $(LIBS_DATA) -lm
+
 $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
@@ -107,6 +116,10 @@ system: all ## servers killed, hung, cut: pytest on real ones
 
 frontends: all ## what web servers make of odd requests
 	@$(PY) -m pytest -q -p no:cacheprovider tests/frontends
+
+platform: all $(PLATFORM) ## behaviours of libraries and servers we lean on
+	@tests/unit/run.sh $(PLATFORM)
+	@$(PY) -m pytest -q -p no:cacheprovider tests/platform
 
 san: ## units and cases under ASan and UBSan
 	@$(MAKE) --no-print-directory MODE=san check

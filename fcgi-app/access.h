@@ -3,7 +3,7 @@
 #include "fcgi-app/reply.h"
 
 enum {
-    ACCESS_LINE_MAX = 4096
+    ACCESS_LINE_MAX = 8192
 };
 
 /* Once, before any thread: form and threshold. */

@@ -135,25 +135,29 @@ static void write_pagination(struct buf *b, const struct list_query *list,
              (long long)((page->total + list->limit - 1) / list->limit));
 }
 
-static enum err write_rows(struct ctx *c, const struct doc_page *page,
-                           struct buf *b)
+static enum err write_rows(struct ctx *c, struct doc_page *page, struct buf *b)
 {
     const bson_t *doc;
+    enum err err;
 
     for (int64_t i = 0; page->rows && i < page->shown; i++) {
-        enum err err = rows_next(c, page->rows, &doc);
-
+        err = rows_next(c, page->rows, &doc);
         if (err)
             return err;
         if (!doc)
-            break;
+            return OK;
         if (i)
             buf_add_char(b, ',');
         json_out_doc(b, doc);
         if (b->err)
             return b->err;
     }
-    return OK;
+    /* a streamed page does not know before whether there is one more */
+    if (!page->rows || page->total >= 0 || rows_n(page->rows) >= 0)
+        return OK;
+    err = rows_next(c, page->rows, &doc);
+    page->more = doc != NULL;
+    return err;
 }
 
 static enum err list_json(struct ctx *c, const char *name,

@@ -48,29 +48,35 @@ static enum err write_rows(struct ctx *c, const struct rows_find *f,
     return err;
 }
 
+static void become_attachment(struct reply *out, const char *collection)
+{
+    out->content_type = "text/csv; charset=utf-8";
+    reply_header(out, "Content-Disposition: attachment; filename=\"%s.csv\"",
+                 collection);
+}
+
 enum err api_export_csv(struct ctx *c, const char *collection,
                         struct list_query *q, struct reply *out)
 {
     struct rows_find f = {
         .collection = collection, .projection = q->projection, .sort = q->sort};
     struct columns cols = {.v = q->fields, .n = q->fields_n};
-    int64_t total;
+    int64_t total = 0;
     bool none;
     enum err err;
 
     err = search_resolve(c, collection, q, &none);
     if (err)
         return err;
-    out->content_type = "text/csv; charset=utf-8";
-    reply_header(out, "Content-Disposition: attachment; filename=\"%s.csv\"",
-                 collection);
-    if (none)
-        return doc_need_collection(c, collection);
-    err = check_size(c, collection, q, &total);
-    if (err || total == 0)
+    err = none ? doc_need_collection(c, collection)
+               : check_size(c, collection, q, &total);
+    if (err)
         return err;
     f.filter = q->filter;
-    if (cols.n == 0)
+    if (total > 0 && cols.n == 0)
         err = columns_collect(c, &f, &cols);
-    return err ? err : write_rows(c, &f, &cols, out->body);
+    if (err)
+        return err;
+    become_attachment(out, collection);
+    return total > 0 ? write_rows(c, &f, &cols, out->body) : OK;
 }

@@ -94,19 +94,32 @@ void reply_header(struct reply *out, const char *fmt, ...)
         out->headers = more;
 }
 
+/* "q=0", "q=0.000": the type is named only to be refused */
+static bool is_refused(str params)
+{
+    str one;
+
+    while (str_cut(&params, ';', &one)) {
+        one = str_trim(one);
+        if (!str_starts_nocase(one, STR("q=0")))
+            continue;
+        one = str_from(one, 3);
+        while (one.n > 0 && (one.p[0] == '.' || one.p[0] == '0'))
+            one = str_from(one, 1);
+        return one.n == 0;
+    }
+    return false;
+}
+
 /* True when the Accept header names the type, with a weight above 0. */
 bool reply_wants(const struct request *q, str media_type)
 {
     str list = q->accept, one, name;
 
-    while (str_cut(&list, ',', &one)) {
-        str rest = one;
-
-        if (str_cut(&rest, ';', &name) &&
+    while (str_cut(&list, ',', &one))
+        if (str_cut(&one, ';', &name) &&
             str_eq_nocase(str_trim(name), media_type))
-            return str_find_str(rest.p ? rest : STR(""), STR("q=0,")) ==
-                   SIZE_MAX;
-    }
+            return !is_refused(one);
     return false;
 }
 

@@ -37,6 +37,7 @@ static const struct param_row params[] = {
     {STR_INIT("HTTP_X_FORWARDED_FOR"), AT(forwarded_for)},
     {STR_INIT("HTTP_USER_AGENT"), AT(user_agent)},
     {STR_INIT("HTTP_REFERER"), AT(referer)},
+    {STR_INIT("HTTP_X_REQUEST_ID"), AT(request_id)},
 };
 
 /* Repeated headers come as repeated parameters from some web servers. */
@@ -97,10 +98,6 @@ static enum err take_param(struct ctx *c, struct request *q, str name,
         take_length(q, value);
         return OK;
     }
-    if (str_eq(name, STR("HTTP_X_REQUEST_ID"))) {
-        set_request_id(c, value);
-        return OK;
-    }
     for (size_t i = 0; i < sizeof params / sizeof *params; i++)
         if (str_eq(params[i].name, name))
             return join(c, (str *)(void *)((char *)q + params[i].offset),
@@ -108,23 +105,27 @@ static enum err take_param(struct ctx *c, struct request *q, str name,
     return OK;
 }
 
+/* All are read, also beyond the limits: the refusal obeys Accept as well. */
 static enum err take_params(struct ctx *c, char **envp, struct request *q)
 {
     size_t n = 0, bytes = 0;
     enum err err = OK;
 
-    for (; *envp && err == OK; envp++) {
+    for (; *envp; envp++) {
         str pair = str_of(*envp);
         size_t eq = str_find(pair, '=', 0);
 
+        if (str_starts(pair, STR("FCGI_ROLE=")))
+            continue; /* libfcgi's own */
         bytes += pair.n;
-        if (++n > PARAMS_MAX || bytes > PARAMS_BYTES_MAX)
-            return ctx_fail(c, ERR_HEADERS_TOO_LARGE,
-                            "More than %d headers or %d bytes of them",
-                            PARAMS_MAX, PARAMS_BYTES_MAX);
-        if (eq != SIZE_MAX)
+        n++;
+        if (eq != SIZE_MAX && err == OK)
             err = take_param(c, q, str_head(pair, eq), str_from(pair, eq + 1));
     }
+    if (err == OK && (n > PARAMS_MAX || bytes > PARAMS_BYTES_MAX))
+        return ctx_fail(c, ERR_HEADERS_TOO_LARGE,
+                        "More than %d headers or %d bytes of them", PARAMS_MAX,
+                        PARAMS_BYTES_MAX);
     return err;
 }
 
@@ -199,8 +200,7 @@ enum err request_read(struct ctx *c, struct FCGX_Request *fcgi,
 
     *out = (struct request){.fcgi = fcgi, .content_length = -1};
     err = take_params(c, fcgi->envp, out);
-    if (c->request_id.p == NULL)
-        set_request_id(c, STR_NONE);
+    set_request_id(c, out->request_id);
     out->method = method_of(out->method_name);
     out->client = client_of(c, out);
     return err ? err : split_uri(c, out);

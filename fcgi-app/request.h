@@ -32,7 +32,7 @@ struct request {
     str param[REQUEST_PARAMS_MAX]; /* set by the router */
     str content_type, content_encoding, accept, if_none_match, origin;
     str prefer, cors_headers, forwarded_for, user_agent, referer, protocol;
-    str remote_addr;
+    str remote_addr, request_id;
     str client;             /* its address as far as our proxies vouch for it */
     int64_t content_length; /* -1: not known */
     bool bad_length;        /* it was announced as something else */

@@ -126,6 +126,32 @@ static void answer_options(const struct request *q, struct reply *out)
     reply_header(out, "Vary: Access-Control-Request-Headers");
 }
 
+/* Methods that no path of ours ever has (RFC 9110, 9.3.6 and 9.3.8). */
+static bool is_foreign(const struct request *q)
+{
+    return str_eq(q->method_name, STR("TRACE")) ||
+           str_eq(q->method_name, STR("CONNECT"));
+}
+
+enum err router_refuse(struct ctx *c, const struct request *q,
+                       struct reply *out, enum err err)
+{
+    if (err != ERR_BAD_PATH && err != ERR_ROUTE_NOT_FOUND)
+        return err;
+    if (q->method == HTTP_OPTIONS) {
+        ctx_forgive(c);
+        answer_options(q, out);
+        return OK;
+    }
+    if (is_foreign(q)) {
+        ctx_forgive(c);
+        reply_header(out, "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS");
+        return ctx_fail(c, ERR_METHOD_NOT_ALLOWED,
+                        "TRACE and CONNECT are not served");
+    }
+    return err == ERR_ROUTE_NOT_FOUND ? no_route(c, q, out) : err;
+}
+
 enum err router_find(struct ctx *c, struct request *q, struct reply *out,
                      const struct route **out_route)
 {
@@ -157,7 +183,7 @@ enum err router_find(struct ctx *c, struct request *q, struct reply *out,
         return OK;
     }
     if (!*allow)
-        return no_route(c, q, out);
+        return router_refuse(c, q, out, ERR_ROUTE_NOT_FOUND);
     return ctx_fail(c, ERR_METHOD_NOT_ALLOWED,
                     STR_FMT " is not a method of this path; allowed: %sOPTIONS",
                     STR_ARG(str_head(q->method_name, 20)), allow);

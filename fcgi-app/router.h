@@ -28,6 +28,13 @@ extern const struct route routes[];
 extern const size_t routes_n;
 
 /*
+ * The answer to a path that request_read() refused: 204 to OPTIONS, the list
+ * of endpoints to one that no route can have, else err as it is.
+ */
+MUST_CHECK enum err router_refuse(struct ctx *c, const struct request *q,
+                                  struct reply *out, enum err err);
+
+/*
  * Sets q->param and q->route. ERR_ROUTE_NOT_FOUND or ERR_METHOD_NOT_ALLOWED
  * with what the answer needs (endpoints, Allow) in *out. *out_route is NULL
  * with OK when an OPTIONS request is answered by *out as it is.

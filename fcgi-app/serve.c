@@ -34,6 +34,7 @@ enum {
     PERMIT_WAIT_MS = 1000,
     DRAIN_BODY_MAX = 64 * 1024,
     THREADS_MAX = 256,  /* of FCGI_THREADS */
+    LAST_CALL_MS = 100, /* for the first bytes of an accepted connection */
     LAST_WORD_MS = 200, /* to end before the supervisor kills */
 };
 
@@ -45,7 +46,6 @@ static struct {
     sem_t io_permits; /* one fewer than threads: the last serves health */
     atomic_bool saturated;
     atomic_bool closing; /* answers end their connections */
-    atomic_bool leaving; /* threads end when nothing is readable */
 } srv;
 
 struct worker {
@@ -63,19 +63,25 @@ static void arm(int fd, int op)
         close(fd);
 }
 
-static void accept_one(void)
+/* False when there was none to accept. */
+static bool accept_one(void)
 {
+    static const struct timespec rest = {.tv_nsec = 100000000};
     struct timeval silence = {.tv_sec = SILENCE_S};
     int fd = accept4(srv.listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
     if (fd < 0) {
-        if (errno != EAGAIN && errno != ECONNABORTED)
-            log_note(LOG_ERROR, "accept.failed", "%s", strerrordesc_np(errno));
-        return;
+        if (errno == EAGAIN || errno == ECONNABORTED)
+            return false;
+        /* out of descriptors: the listen socket stays readable */
+        log_note(LOG_ERROR, "accept.failed", "%s", strerrordesc_np(errno));
+        nanosleep(&rest, NULL);
+        return false;
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
     arm(fd, EPOLL_CTL_ADD);
+    return true;
 }
 
 /*
@@ -127,7 +133,7 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     err = request_read(c, &w->fcgi, q);
     reply_init(out, c, q, &w->body);
     if (err)
-        return err;
+        return router_refuse(c, q, out, err);
     err = router_find(c, q, out, &route);
     if (err || !route)
         return err;
@@ -201,24 +207,22 @@ static void *thread_run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event e;
+    bool leaving = false;
+    eventfd_t token;
 
     for (;;) {
-        bool leaving = atomic_load(&srv.leaving);
-        int n = epoll_wait(srv.epoll_fd, &e, 1, leaving ? 0 : -1);
+        int n = epoll_wait(srv.epoll_fd, &e, 1, leaving ? LAST_CALL_MS : -1);
 
-        if (n <= 0) {
-            if (leaving)
-                break;
+        if (n == 0)
+            break; /* only when leaving */
+        if (n < 0)
             continue;
-        }
-        if (e.data.fd == srv.wake_fd) {
-            if (leaving)
-                break;
-        } else if (e.data.fd == srv.listen_fd) {
-            accept_one();
-        } else {
+        if (e.data.fd == srv.wake_fd)
+            leaving = leaving || eventfd_read(srv.wake_fd, &token) == 0;
+        else if (e.data.fd == srv.listen_fd)
+            (void)accept_one();
+        else
             serve_connection(w, e.data.fd);
-        }
     }
     mongo_client_free(w->ctx.mongo);
     ctx_done(&w->ctx);
@@ -258,16 +262,17 @@ static bool open_epoll(void)
                                  .data.fd = srv.listen_fd};
 
     srv.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    srv.wake_fd = eventfd(0, EFD_CLOEXEC);
+    srv.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     return srv.epoll_fd >= 0 && srv.wake_fd >= 0 &&
            epoll_ctl(srv.epoll_fd, EPOLL_CTL_ADD, srv.listen_fd, &listen) == 0;
 }
 
-static void wake_all(void)
+/* One token for each thread, which then ends when nothing is readable. */
+static void wake_all(int64_t threads)
 {
     struct epoll_event e = {.events = EPOLLIN, .data.fd = srv.wake_fd};
 
-    (void)eventfd_write(srv.wake_fd, 1);
+    (void)eventfd_write(srv.wake_fd, (eventfd_t)threads);
     (void)epoll_ctl(srv.epoll_fd, EPOLL_CTL_ADD, srv.wake_fd, &e);
 }
 
@@ -305,8 +310,10 @@ static int drain(pthread_t *threads, int64_t n)
     if (wait_ms(start + srv.conf->drain_delay_ms))
         return 0;
     epoll_ctl(srv.epoll_fd, EPOLL_CTL_DEL, srv.listen_fd, NULL);
-    atomic_store(&srv.leaving, true);
-    wake_all();
+    while (accept_one()) {
+        /* who is in the backlog now would be reset */
+    }
+    wake_all(n);
     for (int64_t i = 0; i < n; i++)
         if (pthread_clockjoin_np(threads[i], NULL, CLOCK_MONOTONIC, &t) != 0)
             return 0;

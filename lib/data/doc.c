@@ -8,7 +8,6 @@
 enum {
     NAME_BYTES_MAX = 200,
     NAMESPACE_BYTES_MAX = 255,
-    ID_BYTES_MAX = 1024,
 };
 
 static bool is_name_byte(char ch, bool first)
@@ -47,10 +46,6 @@ enum err doc_key(struct ctx *c, str collection, str id, struct doc_key *out)
 
     if (err)
         return err;
-    if (id.n > ID_BYTES_MAX)
-        return ctx_fail(c, ERR_DOCUMENT_NOT_FOUND,
-                        "No document has an id longer than %d bytes",
-                        ID_BYTES_MAX);
     name = arena_str(&c->arena, collection);
     if (!name.p)
         return ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");

@@ -56,6 +56,8 @@ static mongoc_client_pool_t *new_pool(const struct conf *conf, int clients,
                                    (int32_t)conf->db_heartbeat_frequency_ms);
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
                                    (int32_t)socket_ms);
+    /* our own tries are bounded by the deadline, the driver's are not */
+    mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, false);
     mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_APPNAME, "sql-free");
     pool = mongoc_client_pool_new(uri);
     mongoc_uri_destroy(uri);
@@ -203,6 +205,7 @@ static const uint32_t refused_codes[] = {
     15,    /* Overflow: nested too deep */
     27,    /* IndexNotFound: $text without a text index */
     28,    /* PathNotViable */
+    34,    /* CannotBackfillArray: an index far behind the end */
     40,    /* ConflictingUpdateOperators */
     52,    /* DollarPrefixedFieldName */
     53,    /* InvalidIdField */
@@ -212,6 +215,8 @@ static const uint32_t refused_codes[] = {
     57,    /* DottedFieldName */
     66,    /* ImmutableField */
     73,    /* InvalidNamespace */
+    166,   /* CommandNotSupportedOnView */
+    171,   /* CannotIndexParallelArrays */
     291,   /* NoQueryExecutionPlans: $near without a geo index */
     292,   /* QueryExceededMemoryLimitNoDiskUseAllowed: sort of too much */
     16410, /* field path with a '$' name */
@@ -259,7 +264,8 @@ static bool is_transient(const bson_error_t *e)
     if (e->domain == MONGOC_ERROR_STREAM ||
         e->domain == MONGOC_ERROR_SERVER_SELECTION)
         return true;
-    if (e->domain != MONGOC_ERROR_SERVER)
+    if (e->domain != MONGOC_ERROR_SERVER &&
+        e->domain != MONGOC_ERROR_WRITE_CONCERN)
         return false;
     for (size_t i = 0; i < sizeof retryable / sizeof *retryable; i++)
         if (e->code == retryable[i])
@@ -358,20 +364,41 @@ static bool have_session(struct mongo *m, bson_error_t *e)
     return false;
 }
 
-static bool run_once(struct mongo *m, const bson_t *cmd, bool writing,
+/* opts add to the command; each try gets the time that is left for it. */
+static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
                      bson_t *reply, bson_error_t *e)
 {
-    const char *db = m->home->conf->mongodb_database_name;
+    struct mongo *m = c->mongo;
+    const char *db = c->conf->mongodb_database_name;
+    bson_t opts;
+    bool done;
 
     if (!have_session(m, e)) {
         bson_init(reply);
         return false;
     }
-    if (writing)
-        return mongoc_client_write_command_with_opts(m->client, db, cmd,
-                                                     m->opts, reply, e);
-    return mongoc_client_read_command_with_opts(m->client, db, cmd, NULL,
-                                                m->opts, reply, e);
+    bson_copy_to(m->opts, &opts);
+    BSON_APPEND_INT64(&opts, "maxTimeMS", mongo_op_ms(c));
+    done = writing ? mongoc_client_write_command_with_opts(m->client, db, cmd,
+                                                           &opts, reply, e)
+                   : mongoc_client_read_command_with_opts(
+                         m->client, db, cmd, NULL, &opts, reply, e);
+    bson_destroy(&opts);
+    return done;
+}
+
+void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id)
+{
+    bson_t cmd = BSON_INITIALIZER, list, reply;
+    bson_error_t e;
+
+    BSON_APPEND_UTF8(&cmd, "killCursors", collection);
+    BSON_APPEND_ARRAY_BEGIN(&cmd, "cursors", &list);
+    BSON_APPEND_INT64(&list, "0", id);
+    bson_append_array_end(&cmd, &list);
+    (void)run_once(c, &cmd, false, &reply, &e);
+    bson_destroy(&reply);
+    bson_destroy(&cmd);
 }
 
 /* The reply of the last try, also of a failed one, ends with the arena. */
@@ -385,14 +412,13 @@ static enum err run(struct ctx *c, bson_t *cmd, bool writing,
 
     if (err)
         return err;
-    bson_append_int64(cmd, "maxTimeMS", 9, mongo_op_ms(c));
     reply = ctx_alloc(c, sizeof *reply);
     if (!reply)
         return ERR_OVERLOADED;
     for (int tried = 1;; tried++) {
         if (tries)
             *tries = tried;
-        if (run_once(m, cmd, writing, reply, &e)) {
+        if (run_once(c, cmd, writing, reply, &e)) {
             err = arena_defer(&c->arena, destroy_bson, reply);
             *out_reply = reply;
             return err;
@@ -402,6 +428,9 @@ static enum err run(struct ctx *c, bson_t *cmd, bool writing,
             drop_session(m);
         if (!is_transient(&e) || !wait_for_next_try(c, tried))
             return mongo_translate(c, &e, writing);
+        err = mongo_may_start(c);
+        if (err)
+            return err;
     }
 }
 

@@ -52,6 +52,9 @@ MUST_CHECK enum err mongo_read(struct ctx *c, bson_t *cmd, bson_t **out_reply);
 MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
                                 int *tries);
 
+/* Ends a cursor that is not read on; its failure is nobody's business. */
+void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id);
+
 /* The row or value `name` of a reply; false when it is not of that type. */
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
 

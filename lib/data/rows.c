@@ -53,8 +53,10 @@ enum err rows_find(struct ctx *c, const struct rows_find *f, struct rows **out)
         !mongo_reply_doc(&cursor, "firstBatch", &rows->batch) ||
         !bson_iter_init_find(&it, &cursor, "id"))
         return ctx_fail(c, ERR_INTERNAL, "Something went wrong on our side");
-    if (bson_iter_as_int64(&it) != 0)
-        return rows_stream(c, f, out); /* rows beyond 16 MiB */
+    if (bson_iter_as_int64(&it) != 0) { /* rows beyond 16 MiB */
+        mongo_kill_cursor(c, f->collection, bson_iter_as_int64(&it));
+        return rows_stream(c, f, out);
+    }
     rows->n = bson_count_keys(&rows->batch);
     bson_iter_init(&rows->it, &rows->batch);
     *out = rows;

@@ -79,7 +79,7 @@ static enum err sample_text_fields(struct ctx *c, const char *collection,
         return ERR_OVERLOADED;
     BCON_APPEND(cmd, "aggregate", BCON_UTF8(collection), "pipeline", "[", "{",
                 "$sample", "{", "size", BCON_INT32(SAMPLE_ROWS), "}", "}", "]",
-                "cursor", "{", "batchSize", BCON_INT32(SAMPLE_ROWS), "}");
+                "cursor", "{", "batchSize", BCON_INT32(SAMPLE_ROWS + 1), "}");
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
@@ -90,6 +90,9 @@ static enum err sample_text_fields(struct ctx *c, const char *collection,
             if (bson_iter_recurse(&it, &row))
                 add_text_names(names, &row);
     }
+    if (mongo_reply_doc(reply, "cursor", &cursor) &&
+        bson_iter_init_find(&it, &cursor, "id") && bson_iter_as_int64(&it) != 0)
+        mongo_kill_cursor(c, collection, bson_iter_as_int64(&it));
     qsort(names->v, names->n, sizeof names->v[0], compare_names);
     if (names->n > SEARCH_FIELDS_MAX)
         names->n = SEARCH_FIELDS_MAX;

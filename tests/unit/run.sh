@@ -16,5 +16,5 @@ for program in "$@"; do
     fi
     rm -rf "$folder"
 done
-echo "unit: $passed passed, $failed failed"
+echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
