@@ -65,6 +65,7 @@ enum err api_export_csv(struct ctx *c, const char *collection,
     bool none;
     enum err err;
 
+    c->op_ms = c->conf->request_timeout_ms; /* exports may take their time */
     err = search_resolve(c, collection, q, &none);
     if (err)
         return err;

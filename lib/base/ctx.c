@@ -23,6 +23,7 @@ void ctx_reset(struct ctx *c)
     ctx_forgive(c);
     c->request_id = STR_NONE;
     c->deadline = 0;
+    c->op_ms = 0;
 }
 
 enum err ctx_fail(struct ctx *c, enum err err, const char *fmt, ...)

@@ -18,6 +18,7 @@ struct rds;
 struct ctx {
     struct arena arena;
     ms deadline;             /* monotonic; every wait ends by then */
+    ms op_ms;                /* limit of one operation; 0: the setting */
     enum err err;            /* first failure, OK until then */
     char reason[512];        /* its text, for the client: no secrets */
     const struct conf *conf; /* borrowed, until the process ends */

@@ -187,9 +187,9 @@ bson_t *mongo_bson(struct ctx *c)
 ms mongo_op_ms(const struct ctx *c)
 {
     ms left = ctx_left_ms(c);
+    ms most = c->op_ms ? c->op_ms : c->conf->db_query_timeout_ms;
 
-    return left < c->conf->db_query_timeout_ms ? left
-                                               : c->conf->db_query_timeout_ms;
+    return left < most ? left : most;
 }
 
 /*
