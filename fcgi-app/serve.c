@@ -91,11 +91,13 @@ static bool accept_one(void)
  */
 static enum err take_permit(struct ctx *c)
 {
-    ms until = clock_mono_ms() + PERMIT_WAIT_MS;
-    struct timespec t = {until / 1000, until % 1000 * 1000000};
+    struct timespec t;
+    ms until;
 
     if (sem_trywait(&srv.io_permits) == 0)
         return OK;
+    until = clock_mono_ms() + PERMIT_WAIT_MS;
+    t = (struct timespec){until / 1000, until % 1000 * 1000000};
     if (!atomic_load(&srv.saturated) &&
         sem_clockwait(&srv.io_permits, CLOCK_MONOTONIC, &t) == 0)
         return OK;
@@ -282,7 +284,7 @@ static void tell_main(void)
     (void)kill(getpid(), SIGUSR2);
 }
 
-/* False when a second SIGTERM came or the time is over. */
+/* True when a second SIGTERM came before the time was over. */
 static bool wait_ms(ms until)
 {
     sigset_t set;
@@ -345,8 +347,12 @@ static int wait_for_end(int slot, pthread_t *threads, int64_t n)
 /* libfcgi waits up to 2 s at each close unless told otherwise. */
 static void init_libfcgi(void)
 {
-    putenv((char[]){"LIBFCGI_OS_CLOSE_POLL_TIMEOUT=20"});
-    putenv((char[]){"LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT=20"});
+    /* putenv keeps the pointers: the texts must outlive this call */
+    static char close_wait[] = "LIBFCGI_OS_CLOSE_POLL_TIMEOUT=20";
+    static char keeper_wait[] = "LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT=20";
+
+    putenv(close_wait);
+    putenv(keeper_wait);
     FCGX_Init();
 }
 
