@@ -42,23 +42,20 @@ enum err api_db_create(struct ctx *c, const struct request *q,
 {
     const bson_t *doc;
     bson_t *body;
-    str name;
+    const char *name;
     enum err err;
 
-    err = doc_check_collection(c, q->param[0]);
+    err = doc_collection(c, q->param[0], &name);
     if (err)
         return err;
     err = guard_object(c, q, &body);
     if (err)
         return err;
-    name = arena_str(&c->arena, q->param[0]);
-    if (!name.p)
-        return ctx_fail(c, ERR_OVERLOADED, "Out of memory");
-    err = doc_create(c, name.p, body, &doc);
+    err = doc_create(c, name, body, &doc);
     if (err)
         return err;
     out->status = 201;
-    write_doc(out, name, "Document created", doc);
+    write_doc(out, q->param[0], "Document created", doc);
     return OK;
 }
 
@@ -213,18 +210,15 @@ enum err api_db_list(struct ctx *c, const struct request *q, struct reply *out)
                                    c->conf->max_page_size};
     struct list_query list;
     enum err err;
-    str name;
+    const char *name;
 
-    err = doc_check_collection(c, q->param[0]);
+    err = doc_collection(c, q->param[0], &name);
     if (err)
         return err;
     err = filter_parse(c, q->query, &limits, &list);
     if (err)
         return err;
-    name = arena_str(&c->arena, q->param[0]);
-    if (!name.p)
-        return ctx_fail(c, ERR_OVERLOADED, "Out of memory");
     if (list.csv || accepts_only_csv(q))
-        return api_export_csv(c, name.p, &list, out);
-    return list_json(c, name.p, &list, out);
+        return api_export_csv(c, name, &list, out);
+    return list_json(c, name, &list, out);
 }

@@ -73,6 +73,7 @@ static void write_change(struct buf *b, str name, const char *what)
 enum err api_management_create(struct ctx *c, const struct request *q,
                                struct reply *out)
 {
+    const char *checked;
     bson_t *body;
     enum err err;
     str name;
@@ -86,10 +87,10 @@ enum err api_management_create(struct ctx *c, const struct request *q,
         return ctx_fail(c, ERR_VALIDATION_ERROR,
                         "'name' must be given and a text");
     }
-    err = doc_check_collection(c, name);
+    err = doc_collection(c, name, &checked);
     if (err)
         return err;
-    err = collections_create(c, name.p);
+    err = collections_create(c, checked);
     if (err)
         return err;
     out->status = 201;
@@ -100,19 +101,16 @@ enum err api_management_create(struct ctx *c, const struct request *q,
 enum err api_management_drop(struct ctx *c, const struct request *q,
                              struct reply *out)
 {
+    const char *name;
     enum err err;
-    str name;
 
-    err = doc_check_collection(c, q->param[0]);
+    err = doc_collection(c, q->param[0], &name);
     if (err)
         return err;
-    name = arena_str(&c->arena, q->param[0]);
-    if (!name.p)
-        return ctx_fail(c, ERR_OVERLOADED, "Out of memory");
-    err = collections_drop(c, name.p);
+    err = collections_drop(c, name);
     if (err)
         return err;
-    write_change(out->body, name, "dropped");
+    write_change(out->body, q->param[0], "dropped");
     return OK;
 }
 

@@ -1,13 +1,12 @@
 /* request - see request.h */
 #include "fcgi-app/request.h"
 
-#include <sys/random.h>
-
 #include <fcgiapp.h>
 
 #include "lib/base/addr.h"
 #include "lib/base/buf.h"
 #include "lib/base/conf.h"
+#include "lib/base/id.h"
 
 enum {
     PARAMS_MAX = 100,
@@ -64,7 +63,7 @@ static bool is_id_byte(char ch)
 static void set_request_id(struct ctx *c, str given)
 {
     bool good = given.n >= 8 && given.n <= 128;
-    uint64_t random[2];
+    unsigned char random[16];
     char *p;
 
     for (size_t i = 0; good && i < given.n; i++)
@@ -73,12 +72,11 @@ static void set_request_id(struct ctx *c, str given)
         c->request_id = given;
         return;
     }
-    p = arena_alloc(&c->arena, 33);
-    if (!p || getrandom(random, sizeof random, 0) != sizeof random)
+    p = arena_alloc(&c->arena, 2 * sizeof random + 1);
+    if (!p || id_random(random, sizeof random) != OK)
         return;
-    for (int i = 0; i < 32; i++)
-        p[i] = "0123456789abcdef"[random[i / 16] >> (i % 16 * 4) & 15];
-    c->request_id = (str){p, 32};
+    id_hex(random, sizeof random, p);
+    c->request_id = (str){p, 2 * sizeof random};
 }
 
 /* Absent, empty and -1 mean that nobody knows; see request_read_body. */

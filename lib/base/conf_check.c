@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "lib/base/conf_row.h"
+#include "lib/base/id.h"
 #include "lib/base/log.h"
 
 #define AT(member) offsetof(struct conf, member)
@@ -94,19 +95,11 @@ static void derive_base_urls(struct conf_judge *j)
         text_put(j, AT(script_api_base_url), url);
 }
 
-static uint64_t fnv1a(uint64_t hash, str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        hash = (hash ^ (unsigned char)s.p[i]) * 0x100000001b3ULL;
-    return hash;
-}
-
 /* The same in every program of one instance, another after a boot. */
 static void derive_instance(struct conf_judge *j)
 {
     struct conf *c = j->conf;
-    char host[120] = "";
-    uint64_t hash = 0xcbf29ce484222325ULL;
+    char host[120] = "", name[ID_INSTANCE_MAX];
     str boot = STR("");
 
     if (c->hostname[0])
@@ -115,15 +108,10 @@ static void derive_instance(struct conf_judge *j)
         host[0] = '\0';
     if (host[0] == '\0')
         (void)snprintf(host, sizeof host, "localhost");
-    for (char *p = host; *p; p++)
-        if (!conf_form_ok(CONF_ID, (str){p, 1}, &c->arena))
-            *p = '-';
     if (conf_file_read(c, "/proc/sys/kernel/random/boot_id", 64, &boot))
         boot = str_trim(boot);
-    hash = fnv1a(fnv1a(hash, boot), str_of(c->fcgi_listen));
-    text_put(j, AT(cluster_instance_id),
-             arena_strf(&c->arena, "%s-%08x", host,
-                        (unsigned)((hash >> 32) ^ (hash & 0xffffffffU))));
+    id_instance(str_of(host), boot, str_of(c->fcgi_listen), name);
+    text_put(j, AT(cluster_instance_id), arena_str(&c->arena, str_of(name)));
 }
 
 static void derive_pool(struct conf_judge *j)

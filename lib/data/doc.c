@@ -17,7 +17,7 @@ static bool is_name_byte(char ch, bool first)
     return !first && ch >= '0' && ch <= '9';
 }
 
-enum err doc_check_collection(struct ctx *c, str name)
+enum err doc_collection(struct ctx *c, str name, const char **out)
 {
     size_t most =
         NAMESPACE_BYTES_MAX - 1 - strlen(c->conf->mongodb_database_name);
@@ -36,21 +36,16 @@ enum err doc_check_collection(struct ctx *c, str name)
                              str_eq(name, STR("_api_keys"))))
         return ctx_fail(c, ERR_SYSTEM_COLLECTION,
                         "'" STR_FMT "' is a system collection", STR_ARG(name));
+    *out = arena_str(&c->arena, name).p;
+    if (!*out)
+        return ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");
     return OK;
 }
 
 enum err doc_key(struct ctx *c, str collection, str id, struct doc_key *out)
 {
-    enum err err = doc_check_collection(c, collection);
-    str name;
-
-    if (err)
-        return err;
-    name = arena_str(&c->arena, collection);
-    if (!name.p)
-        return ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");
-    *out = (struct doc_key){name.p, id};
-    return OK;
+    out->id = id;
+    return doc_collection(c, collection, &out->collection);
 }
 
 static bool is_oid_text(str s)

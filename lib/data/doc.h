@@ -11,9 +11,10 @@
 
 /*
  * A usable collection name: letters, digits, '_', not beginning with a digit.
- * System collections ('_' first) only where the settings allow them.
+ * System collections ('_' first) only where the settings allow them. *out is
+ * the name with a NUL behind, owned by the arena.
  */
-MUST_CHECK enum err doc_check_collection(struct ctx *c, str name);
+MUST_CHECK enum err doc_collection(struct ctx *c, str name, const char **out);
 
 struct doc_key {
     const char *collection; /* checked */
