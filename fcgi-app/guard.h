@@ -1,11 +1,16 @@
 #pragma once
 /*
- * guard - what a route's row asks for, before its handler runs: the body's
- * type, encoding and size; and the body as BSON for the handler.
+ * guard - what a route's row asks for, before its handler runs: role and rate
+ * of the caller; the body's type, encoding and size; and the body as BSON for
+ * the handler.
  */
 #include "fcgi-app/router.h"
 
 typedef struct _bson_t bson_t;
+
+/* Who calls, may they, and how often: before anything of the body is read. */
+MUST_CHECK enum err guard_caller(struct ctx *c, struct request *q,
+                                 const struct route *route, struct reply *out);
 
 /* Reads and checks the body of a ROUTE_BODY row; else does nothing. */
 MUST_CHECK enum err guard_body(struct ctx *c, struct request *q,

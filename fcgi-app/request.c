@@ -28,6 +28,7 @@ static const struct param_row params[] = {
     {STR_INIT("REMOTE_ADDR"), AT(remote_addr)},
     {STR_INIT("SERVER_PROTOCOL"), AT(protocol)},
     {STR_INIT("HTTP_ACCEPT"), AT(accept)},
+    {STR_INIT("HTTP_AUTHORIZATION"), AT(authorization)},
     {STR_INIT("HTTP_IF_NONE_MATCH"), AT(if_none_match)},
     {STR_INIT("HTTP_ORIGIN"), AT(origin)},
     {STR_INIT("HTTP_PREFER"), AT(prefer)},
@@ -200,7 +201,7 @@ enum err request_read(struct ctx *c, struct FCGX_Request *fcgi,
     err = take_params(c, fcgi->envp, out);
     set_request_id(c, out->request_id);
     out->method = method_of(out->method_name);
-    out->client = client_of(c, out);
+    out->client = out->caller = client_of(c, out);
     return err ? err : split_uri(c, out);
 }
 

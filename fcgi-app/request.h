@@ -21,6 +21,14 @@ enum http_method {
     HTTP_OTHER /* PATCH, TRACE and whatever else: never on a route */
 };
 
+/* Each may do what the one before may. */
+enum role {
+    ROLE_NONE,
+    ROLE_READ,
+    ROLE_WRITE,
+    ROLE_ADMIN
+};
+
 enum {
     REQUEST_PARAMS_MAX = 2 /* parameters in one route's path */
 };
@@ -31,9 +39,11 @@ struct request {
     struct url_path path;
     str param[REQUEST_PARAMS_MAX]; /* set by the router */
     str content_type, content_encoding, accept, if_none_match, origin;
+    str authorization;
     str prefer, cors_headers, forwarded_for, user_agent, referer, protocol;
     str remote_addr, request_id;
     str client;             /* its address as far as our proxies vouch for it */
+    str caller;             /* whom the rate limit counts: client until known */
     int64_t content_length; /* -1: not known */
     bool bad_length;        /* it was announced as something else */
     str body;

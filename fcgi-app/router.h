@@ -21,6 +21,7 @@ struct route {
     enum http_method method;
     const char *path; /* ":x" is a parameter */
     route_handler handler;
+    enum role least; /* of the caller, while AUTH_ENABLED */
     unsigned flags;
 };
 

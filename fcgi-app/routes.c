@@ -4,26 +4,26 @@
 
 /* clang-format off */
 const struct route routes[] = {
-    {HTTP_GET,    "/health",       api_health,       ROUTE_HEALTH},
-    {HTTP_GET,    "/health/live",  api_health_live,  ROUTE_HEALTH},
-    {HTTP_GET,    "/health/ready", api_health_ready, ROUTE_HEALTH},
+    {HTTP_GET,    "/health",       api_health,       ROLE_NONE,  ROUTE_HEALTH},
+    {HTTP_GET,    "/health/live",  api_health_live,  ROLE_NONE,  ROUTE_HEALTH},
+    {HTTP_GET,    "/health/ready", api_health_ready, ROLE_NONE,  ROUTE_HEALTH},
 
-    {HTTP_GET,    "/api/db/:c",     api_db_list,   ROUTE_IO},
-    {HTTP_POST,   "/api/db/:c",     api_db_create, ROUTE_IO | ROUTE_BODY},
-    {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROUTE_IO},
-    {HTTP_PUT,    "/api/db/:c/:id", api_db_update, ROUTE_IO | ROUTE_BODY},
-    {HTTP_DELETE, "/api/db/:c/:id", api_db_delete, ROUTE_IO},
+    {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
+    {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
+    {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROLE_READ,  ROUTE_IO},
+    {HTTP_PUT,    "/api/db/:c/:id", api_db_update, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/db/:c/:id", api_db_delete, ROLE_WRITE, ROUTE_IO},
 
-    {HTTP_GET,    "/api/management/collections",       api_management_list,   ROUTE_IO},
-    {HTTP_POST,   "/api/management/collections",       api_management_create, ROUTE_IO | ROUTE_BODY},
-    {HTTP_DELETE, "/api/management/collections/:name", api_management_drop,   ROUTE_IO},
-    {HTTP_GET,    "/api/management/health",            api_management_health, ROUTE_IO},
+    {HTTP_GET,    "/api/management/collections",       api_management_list,   ROLE_READ,  ROUTE_IO},
+    {HTTP_POST,   "/api/management/collections",       api_management_create, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/management/collections/:name", api_management_drop,   ROLE_ADMIN, ROUTE_IO},
+    {HTTP_GET,    "/api/management/health",            api_management_health, ROLE_READ,  ROUTE_IO},
 
-    {HTTP_GET,    "/api/:c",     api_db_list,   ROUTE_ALIAS | ROUTE_IO},
-    {HTTP_POST,   "/api/:c",     api_db_create, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
-    {HTTP_GET,    "/api/:c/:id", api_db_get,    ROUTE_ALIAS | ROUTE_IO},
-    {HTTP_PUT,    "/api/:c/:id", api_db_update, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
-    {HTTP_DELETE, "/api/:c/:id", api_db_delete, ROUTE_ALIAS | ROUTE_IO},
+    {HTTP_GET,    "/api/:c",     api_db_list,   ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},
+    {HTTP_POST,   "/api/:c",     api_db_create, ROLE_WRITE, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
+    {HTTP_GET,    "/api/:c/:id", api_db_get,    ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},
+    {HTTP_PUT,    "/api/:c/:id", api_db_update, ROLE_WRITE, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/:c/:id", api_db_delete, ROLE_WRITE, ROUTE_ALIAS | ROUTE_IO},
 };
 /* clang-format on */
 

@@ -106,6 +106,16 @@ static enum err take_permit(struct ctx *c)
                     "All threads are busy; try again in a second");
 }
 
+static enum err run_route(struct ctx *c, struct request *q,
+                          const struct route *route, struct reply *out)
+{
+    enum err err = guard_caller(c, q, route, out);
+
+    if (err == OK)
+        err = guard_body(c, q, route);
+    return err ? err : route->handler(c, q, out);
+}
+
 static enum err run_io(struct ctx *c, struct request *q,
                        const struct route *route, struct reply *out)
 {
@@ -118,7 +128,7 @@ static enum err run_io(struct ctx *c, struct request *q,
     if (!c->mongo)
         err = ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
     else
-        err = route->handler(c, q, out);
+        err = run_route(c, q, route, out);
     sem_post(&srv.io_permits);
     if (atomic_load_explicit(&srv.saturated, memory_order_relaxed))
         atomic_store(&srv.saturated, false);
@@ -139,12 +149,9 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     err = router_find(c, q, out, &route);
     if (err || !route)
         return err;
-    err = guard_body(c, q, route);
-    if (err)
-        return err;
     if (route->flags & ROUTE_IO)
         return run_io(c, q, route, out);
-    return route->handler(c, q, out);
+    return run_route(c, q, route, out);
 }
 
 /*

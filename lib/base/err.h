@@ -16,11 +16,16 @@
     ROW(FILTER_TOO_COMPLEX,     400, "Bad Request",                false)      \
     ROW(EMPTY_BODY,             400, "Bad Request",                false)      \
     ROW(ID_MISMATCH,            400, "Bad Request",                false)      \
+    ROW(BAD_ID,                 400, "Bad Request",                false)      \
     ROW(VALIDATION_ERROR,       400, "Validation Error",           false)      \
+    ROW(UNAUTHORIZED,           401, "Unauthorized",               false)      \
+    ROW(FORBIDDEN,              403, "Forbidden",                  false)      \
+    ROW(AUTH_DISABLED,          403, "Forbidden",                  false)      \
     ROW(SYSTEM_COLLECTION,      403, "Forbidden",                  false)      \
     ROW(ROUTE_NOT_FOUND,        404, "Not Found",                  false)      \
     ROW(COLLECTION_NOT_FOUND,   404, "Not Found",                  false)      \
     ROW(DOCUMENT_NOT_FOUND,     404, "Not Found",                  false)      \
+    ROW(KEY_NOT_FOUND,          404, "Not Found",                  false)      \
     ROW(METHOD_NOT_ALLOWED,     405, "Method Not Allowed",         false)      \
     ROW(DUPLICATE_KEY,          409, "Duplicate Key Error",        false)      \
     ROW(ALREADY_EXISTS,         409, "Conflict",                   false)      \
@@ -30,6 +35,7 @@
     ROW(URI_TOO_LONG,           414, "URI Too Long",               false)      \
     ROW(HEADERS_TOO_LARGE,      431, "Headers Too Large",          false)      \
     ROW(UNSUPPORTED_MEDIA_TYPE, 415, "Unsupported Media Type",     false)      \
+    ROW(RATE_LIMITED,           429, "Too Many Requests",          true)       \
     ROW(INTERNAL,               500, "Internal Server Error",      false)      \
     ROW(DB_UNAVAILABLE,         503, "Database Connection Error",  true)       \
     ROW(OVERLOADED,             503, "Service Unavailable",        true)       \
