@@ -123,36 +123,37 @@ bool reply_wants(const struct request *q, str media_type)
     return false;
 }
 
+const struct reply_status reply_statuses[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {204, "No Content"},
+    {304, "Not Modified"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {409, "Conflict"},
+    {413, "Payload Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {0, "Unknown"},
+};
+const size_t reply_statuses_n = sizeof reply_statuses / sizeof *reply_statuses;
+
 static const char *status_text(int status)
 {
-    static const struct {
-        int status;
-        const char *text;
-    } rows[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {204, "No Content"},
-        {304, "Not Modified"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {409, "Conflict"},
-        {413, "Payload Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
+    const struct reply_status *s = reply_statuses;
 
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].status == status)
-            return rows[i].text;
-    return "Unknown";
+    while (s->code && s->code != status)
+        s++;
+    return s->text;
 }
 
 /* A comma list of origins: the caller's own is echoed when it is listed. */
@@ -310,6 +311,8 @@ void reply_end(struct reply *out, enum err err)
     if (err == OK)
         err = out->body->err;
     if (err == ERR_CUT || (err && out->started)) {
+        if (!out->started)
+            out->status = err_status(err);
         cut(out);
         return;
     }

@@ -8,22 +8,27 @@
 static bool fixed;
 static ms fixed_mono, fixed_wall;
 
-static ms read_clock(clockid_t id)
+static int64_t read_us(clockid_t id)
 {
     struct timespec t;
 
     clock_gettime(id, &t);
-    return (ms)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t clock_mono_us(void)
+{
+    return fixed ? fixed_mono * 1000 : read_us(CLOCK_MONOTONIC);
 }
 
 ms clock_mono_ms(void)
 {
-    return fixed ? fixed_mono : read_clock(CLOCK_MONOTONIC);
+    return clock_mono_us() / 1000;
 }
 
 ms clock_wall_ms(void)
 {
-    return fixed ? fixed_wall : read_clock(CLOCK_REALTIME);
+    return fixed ? fixed_wall : read_us(CLOCK_REALTIME) / 1000;
 }
 
 void clock_set(ms mono, ms wall)

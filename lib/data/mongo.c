@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 
 enum {
     TRIES = 3,
@@ -364,12 +365,24 @@ static bool have_session(struct mongo *m, bson_error_t *e)
     return false;
 }
 
+static void measure(int64_t us, bool done, const bson_error_t *e)
+{
+    enum metric_outcome outcome = done              ? METRIC_OK
+                                  : is_transient(e) ? METRIC_UNAVAILABLE
+                                  : e->code == 50   ? METRIC_TIMEOUT
+                                                    : METRIC_REFUSED;
+
+    metrics_add(METRIC_DB_OPERATIONS, outcome, 1);
+    metrics_observe(METRIC_DB_SECONDS, 0, us);
+}
+
 /* opts add to the command; each try gets the time that is left for it. */
 static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
                      bson_t *reply, bson_error_t *e)
 {
     struct mongo *m = c->mongo;
     const char *db = c->conf->mongodb_database_name;
+    int64_t start_us = clock_mono_us();
     bson_t opts;
     bool done;
 
@@ -384,6 +397,7 @@ static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
                    : mongoc_client_read_command_with_opts(
                          m->client, db, cmd, NULL, &opts, reply, e);
     bson_destroy(&opts);
+    measure(clock_mono_us() - start_us, done, e);
     return done;
 }
 
