@@ -3,6 +3,7 @@
     BENCH_ROWS=get,list   only these rows (names below)
     BENCH_ROUNDS=5        rounds of each row
     BENCH_SECONDS=2       of each slice
+    BENCH_REQUESTS=200000 of the row "memory" (in full: 1000000)
 
 Each row compares this API with something that does the same work without it,
 on the same MongoDB and the same data. Rounds are interleaved (ours, the other,
@@ -20,7 +21,29 @@ request to a file. "loop" is tests/bench/loop.c: driver and mongod, no HTTP.
              of trivial.c, 64 threads that block in FCGX_Accept_r() and send a
              fixed body of the same length
     get      GET of a random document of 100,000; loop of the same find, 4
-             threads
+             threads; and the CPU time an operation of fcgi-app and loop alone
+    list     list of 10 by an indexed field, 100 of 100,000 match, with the
+             exact total; loop of the same find and count, 4 threads
+    part     a page that is not full, whose total is known without a count;
+             the same with "Prefer: count=none"
+    total    list of 10 without a filter, exact total, of 1,000,000; of 1,000
+    post     POST; loop of insert, 16 threads. Neither names a write concern:
+             the server's default holds for both, and is printed
+    csv      export of 1,000,000 documents with fields= (four of twelve) and
+             without (two passes: the columns are those of all documents); loop
+             that reads the whole documents by the driver's cursor and drops
+             them, in both cases: a projection would cost the server more than
+             the bytes it saves, so this is the faster loop. At most 3 rounds,
+             no slices. Growth of RSS: the peak after all exports less the
+             size before the first
+    start    exec of fcgi-app to its first 200, asked each half millisecond on
+             its socket, MongoDB up
+    memory   PSS of supervisor and child, idle and the most seen under GET and
+             lists; growth of the child's RSS between an early and the last
+             request
+
+Before get, list and post the server's profiler is asked whether both sides
+come to the same commands, plans, and documents looked at.
 
 A row that misses its target says MISSED, and the exit code is still 0:
 machines are noisy. It is 1 when something does not work: a wrong answer
@@ -42,10 +65,15 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
 from cluster import PATH, ROOT  # noqa: E402
+from export import CSV  # noqa: E402
 from load import Failed  # noqa: E402
 from report import Progress, Report  # noqa: E402
 from rows import ROWS  # noqa: E402
+from single import Memory, Start  # noqa: E402
 from world import World, setting  # noqa: E402
+
+
+ALL = [*ROWS, CSV, Start(), Memory()]
 
 
 def first_line(*argv: str) -> str:
@@ -71,6 +99,14 @@ def versions() -> str:
     return ", ".join(parts)
 
 
+def write_concern(world: World) -> str:
+    """What holds for a write that names none."""
+    with world.servers.client() as client:
+        got = client.admin.command("getDefaultRWConcern")
+    concern = got["defaultWriteConcern"]
+    return f"the server's default, w: {concern['w']}"
+
+
 def header(world: World) -> list[str]:
     now = datetime.datetime.now(datetime.timezone.utc)
     revision = first_line("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
@@ -81,19 +117,20 @@ def header(world: World) -> list[str]:
         f"{world.rounds} interleaved rounds of {world.seconds:g} s a side: "
         "median (range)",
         "default settings; the access log goes to a file",
+        f"write concern of POST and of its loop: {write_concern(world)}",
     ]
 
 
 def chosen() -> list:
     names = setting("ROWS", "")
     if not names:
-        return ROWS
+        return ALL
     wanted = names.split(",")
-    known = {row.name for row in ROWS}
+    known = [row.name for row in ALL]
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        sys.exit(f"bench: no row {unknown[0]!r}; rows: {', '.join(sorted(known))}")
-    return [row for row in ROWS if row.name in wanted]
+        sys.exit(f"bench: no row {unknown[0]!r}; rows: {', '.join(known)}")
+    return [row for row in ALL if row.name in wanted]
 
 
 def measure(rows: list, progress: Progress) -> str:

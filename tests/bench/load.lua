@@ -1,12 +1,16 @@
 -- What wrk sends, chosen by the words after "--":
 --   (none)              the target as given
---   path TEMPLATE N     TEMPLATE with a random number below N in its %d or %x
+--   path TEMPLATE N..   GET of TEMPLATE with a random number below N in its %d
+--                       or %x; one of several, by chance, when there are more
 --   post TARGET         a new document each
 -- and the result as one line of JSON.
 
-local function get_random(template, n)
+local function get_random(args)
+    local kinds = (#args - 1) / 2
     return function()
-        return wrk.format("GET", template:format(math.random(0, n - 1)))
+        local at = 2 * math.random(1, kinds)
+        local n = math.random(0, tonumber(args[at + 1]) - 1)
+        return wrk.format("GET", args[at]:format(n))
     end
 end
 
@@ -26,7 +30,7 @@ end
 function init(args)
     math.randomseed(os.time())
     if args[1] == "path" then
-        request = get_random(args[2], tonumber(args[3]))
+        request = get_random(args)
     elseif args[1] == "post" then
         request = post(args[2])
     end

@@ -102,3 +102,24 @@ class Loop(Side):
     def load(self, seconds: float) -> dict:
         out = run([*self.argv, self.threads, seconds, *self.tail])
         return json.loads(out)
+
+    def once(self) -> None:
+        """One operation, by one thread."""
+        run([*self.argv, 1, 0, *self.tail])
+
+
+class Download(Side):
+    """One client that reads an answer of known length to its end; counted are
+    its documents."""
+
+    def __init__(self, name, servers, instance, target: str, size: int, docs: int):
+        super().__init__(name, servers, instance)
+        self.url = f"http://127.0.0.1:{instance.port}{target}"
+        self.size, self.docs = size, docs
+
+    def load(self, seconds: float) -> dict:
+        form = "%{http_code} %{size_download} %{time_total}"
+        out = run(["curl", "-sS", "-o", "/dev/null", "-w", form, self.url])
+        status, size, took = out.split()
+        wrong = status != "200" or int(size) != self.size
+        return {"ops": self.docs, "seconds": float(took), "errors": int(wrong)}
