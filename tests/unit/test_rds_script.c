@@ -1,0 +1,145 @@
+/* test_rds_script - the Lua scripts on a real redis-server */
+#include <signal.h>
+
+#include "lib/base/clock.h"
+#include "lib/coord/rds_script.h"
+#include "tests/unit/redis.h"
+
+/* Takes 1 of 3 in a window of a day. */
+static enum rds_result take(struct rds *r, str key, const char *cost,
+                            struct rds_reply *out)
+{
+    const str args[] = {STR("86400000"), STR("3"), str_of(cost)};
+    const struct rds_script s = {LUA_RATE_TAKE, &key, args, 1, 3};
+
+    return rds_run(r, &s, clock_mono_ms() + 300, &redis.arena, out);
+}
+
+/* How many fit of ten. */
+static int takes(struct rds *r, str key)
+{
+    struct rds_reply reply;
+    int n = 0;
+
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(take(r, key, "1", &reply), RDS_OK);
+        assert_int_equal(reply.items_n, 4);
+        n += reply.items[0].number == 1;
+    }
+    return n;
+}
+
+static void script_is_sent_where_it_is_not_known(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    redis_do(r, WORDS(STR("SCRIPT"), STR("FLUSH")));
+    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    assert_int_equal(reply.items[2].number, 2);
+    redis_stop();
+    redis_start("--appendonly", "no");
+    redis_await(r);
+    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    assert_int_equal(reply.items[2].number, 1);
+    rds_free(r);
+}
+
+static void rate_take_counts_to_the_limit_and_no_refusal(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(takes(r, STR("a\0b")), 3);
+    assert_int_equal(takes(r, STR("a")), 3);
+    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(reply.items[0].number, 0);
+    assert_int_equal(reply.items[1].number + reply.items[2].number, 3);
+    assert_in_range(reply.items[3].number, 0, 86399999);
+    assert_int_equal(redis_ask(r, WORDS(STR("PTTL"), STR("a")), &reply),
+                     RDS_OK);
+    assert_in_range(reply.number, 172700000, 172800000);
+    rds_free(r);
+}
+
+static void rate_take_of_cost_0_writes_nothing(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(reply.items[0].number, 1);
+    assert_int_equal(redis_ask(r, WORDS(STR("EXISTS"), STR("a")), &reply),
+                     RDS_OK);
+    assert_int_equal(reply.number, 0);
+    rds_free(r);
+}
+
+/* The reply was lost and the caller asked again: the same state, one more. */
+static void rate_take_repeated_costs_at_most_one(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply first, second;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(take(r, STR("a"), "1", &first), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "1", &second), RDS_OK);
+    assert_int_equal(first.items[1].number + first.items[2].number, 1);
+    assert_int_equal(second.items[1].number + second.items[2].number, 2);
+    assert_int_equal(takes(r, STR("a")), 1);
+    rds_free(r);
+}
+
+/* Counts of the window before weigh less as time goes on, older ones not. */
+static void rate_take_weighs_the_window_before(void **state)
+{
+    static const char set[] =
+        "local t = redis.call('TIME') "
+        "local w = math.floor((t[1] * 1000 + t[2] / 1000) / 86400000) - "
+        "ARGV[1] "
+        "redis.call('HSET', KEYS[1], 'w', w, 'b', 3, 'n', ARGV[2]) "
+        "return w";
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("1"),
+                      STR("2")));
+    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(reply.items[1].number, 2);
+    assert_int_equal(reply.items[2].number, 0);
+    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("2"),
+                      STR("3")));
+    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(reply.items[0].number, 1);
+    assert_int_equal(reply.items[1].number, 0);
+    /* from the future, as after a step of the clock: forgotten */
+    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("-5"),
+                      STR("3")));
+    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(reply.items[0].number, 1);
+    rds_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SERVER(script_is_sent_where_it_is_not_known),
+        WITH_SERVER(rate_take_counts_to_the_limit_and_no_refusal),
+        WITH_SERVER(rate_take_of_cost_0_writes_nothing),
+        WITH_SERVER(rate_take_repeated_costs_at_most_one),
+        WITH_SERVER(rate_take_weighs_the_window_before),
+    };
+
+    redis_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
