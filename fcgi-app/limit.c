@@ -22,6 +22,7 @@ enum {
     GROUP_N = 8, /* slots looked at for one caller: two cache lines */
     GROUPS_N = 1 << 13,
     COUNT_BITS = 20, /* RATE_LIMIT_MAX_REQUESTS is at most 1,000,000 */
+    COUNT_MAX = (1 << COUNT_BITS) - 1,
     INDEX_BITS = 64 - 2 * COUNT_BITS,
     NOTE_EVERY_MS = 10000,
 };
@@ -48,8 +49,14 @@ struct point {
     ms into_ms;
 };
 
+enum how {
+    ASK,
+    TAKE, /* count it if it fits */
+    ADD   /* count it, since it has happened */
+};
+
 struct verdict {
-    bool fits;
+    bool fits;               /* before it was counted */
     struct rate_state state; /* after it was counted, if it was */
 };
 
@@ -183,7 +190,7 @@ static struct slot *slot_of(uint64_t key, uint64_t index)
     }
 }
 
-static struct verdict count_here(str key, bool takes, ms mono)
+static struct verdict count_here(str key, enum how how, ms mono)
 {
     const struct point start = {(uint64_t)(mono / limit.rule.window_ms),
                                 mono % limit.rule.window_ms};
@@ -197,7 +204,8 @@ static struct verdict count_here(str key, bool takes, ms mono)
         now = not_before(start, word);
         v.state = unpack(word, now);
         v.fits = rate_fits(&limit.rule, &v.state);
-        if (!takes || !v.fits)
+        if (how == ASK || (how == TAKE && !v.fits) ||
+            v.state.count == COUNT_MAX)
             break;
         v.state.count++;
     } while (!atomic_compare_exchange_weak_explicit(
@@ -244,11 +252,13 @@ static void note(const struct ctx *c)
                  "requests are counted without Redis: %s", rds_reason(c->rds));
 }
 
-static bool count_in_redis(struct ctx *c, str key, bool takes,
+static bool count_in_redis(struct ctx *c, str key, enum how how,
                            struct verdict *out)
 {
+    static const str hows[] = {STR_INIT("ask"), STR_INIT("take"),
+                               STR_INIT("add")};
     const str args[] = {str_of(limit.window_text), str_of(limit.limit_text),
-                        takes ? STR("1") : STR("0")};
+                        hows[how]};
     const struct rds_script script = {LUA_RATE_TAKE, &key, args, 1, 3};
     struct rds_reply reply;
     enum rds_result result;
@@ -265,16 +275,16 @@ static bool count_in_redis(struct ctx *c, str key, bool takes,
 
 /* ---- the answer */
 
-static struct verdict count(struct ctx *c, str caller, bool takes,
+static struct verdict count(struct ctx *c, str caller, enum how how,
                             bool may_wait)
 {
     char text[KEY_MAX];
     str key = key_of(c->conf, caller, text);
     struct verdict v;
 
-    if (may_wait && count_in_redis(c, key, takes, &v))
+    if (may_wait && count_in_redis(c, key, how, &v))
         return v;
-    return count_here(key, takes, clock_mono_ms());
+    return count_here(key, how, clock_mono_ms());
 }
 
 static long long seconds(ms span)
@@ -320,7 +330,7 @@ enum err limit_caller(struct ctx *c, const struct request *q, struct reply *out,
 
     if (!limit.slots)
         return OK;
-    v = count(c, q->caller, !limit.skip_successful, may_wait);
+    v = count(c, q->caller, limit.skip_successful ? ASK : TAKE, may_wait);
     if (!v.fits)
         return refuse(c, out, &v.state);
     if (!limit.skip_successful)
@@ -337,6 +347,6 @@ void limit_outcome(struct ctx *c, const struct request *q, struct reply *out,
         err == ERR_CUT || err == ERR_RATE_LIMITED ||
         (err ? err_status(err) : out->status) < 400)
         return;
-    v = count(c, q->caller, true, may_wait);
+    v = count(c, q->caller, ADD, may_wait);
     add_headers(out, &v.state);
 }

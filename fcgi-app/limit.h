@@ -23,7 +23,8 @@ MUST_CHECK enum err limit_setup(const struct conf *conf);
 /*
  * Counts q->caller and sets the headers of it, or ERR_RATE_LIMITED, whatever
  * failed before. With RATE_LIMIT_SKIP_SUCCESSFUL it only looks: the headers
- * and the count are limit_outcome's.
+ * and the count are limit_outcome's. So as many more may pass as are under way
+ * at a time; they are counted and make the next wait longer.
  */
 MUST_CHECK enum err limit_caller(struct ctx *c, const struct request *q,
                                  struct reply *out, bool may_wait);

@@ -1,12 +1,11 @@
 #!lua
--- rate_take  KEYS: counts   ARGV: window ms, limit, cost
--- counts `cost` (0 only asks) if one more fits into the limit
+-- rate_take  KEYS: counts   ARGV: window ms, limit, ask | take | add
+-- take counts one if it fits into the limit, add in any case, ask never
 -- gives fits (1 or 0), count of the window before, of this one, ms into it
--- repeated after a lost reply it counts at most one cost more
+-- repeated after a lost reply it counts at most one more
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local window, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
-local cost = tonumber(ARGV[3])
 local index = math.floor(now / window)
 local into = now - index * window
 
@@ -21,8 +20,8 @@ elseif age == 1 then
 end
 
 local fits = before * (window - into) + (count + 1) * window <= limit * window
-if fits and cost > 0 then
-    count = count + cost
+if ARGV[3] == 'add' or (ARGV[3] == 'take' and fits) then
+    count = count + 1
     redis.call('HSET', KEYS[1], 'w', index, 'b', before, 'n', count)
     redis.call('PEXPIRE', KEYS[1], 2 * window)
 end

@@ -219,4 +219,7 @@ def test_skipping_the_successful_counts_failures_of_all(own, settings):
         for _ in range(LIMIT + 10):
             assert a.get("/api/db/some/k").status == 200
         assert not keys(own, f"{settings['REDIS_KEY_PREFIX']}:rate:*")
-        assert near(flood([a, b], 2 * LIMIT)[0])
+        # those under way when the limit is reached are let through
+        served, _ = flood([a, b], 2 * LIMIT)
+        assert LIMIT * 0.95 <= served <= LIMIT * 1.05 + CLIENTS
+        assert flood([a, b], 50)[0] == 0

@@ -46,7 +46,7 @@ static void set_limit(int64_t requests, bool skip_successful)
 
 static bool counts(str key, ms now)
 {
-    return count_here(key, true, now).fits;
+    return count_here(key, TAKE, now).fits;
 }
 
 static int count_n(str key, int tries, ms now)
@@ -77,11 +77,37 @@ static void looking_counts_nothing(void **state)
     (void)state;
     set_limit(1, false);
     for (int i = 0; i < 5; i++)
-        assert_true(count_here(STR("a"), false, 5000).fits);
+        assert_true(count_here(STR("a"), ASK, 5000).fits);
     assert_true(counts(STR("a"), 5000));
-    v = count_here(STR("a"), false, 5000);
+    v = count_here(STR("a"), ASK, 5000);
     assert_false(v.fits);
     assert_int_equal(v.state.count, 1);
+}
+
+/* What happened counts beyond the limit, and puts the next one off. */
+static void added_ones_are_counted_past_the_limit(void **state)
+{
+    (void)state;
+    set_limit(10, false);
+    for (int i = 0; i < 20; i++)
+        (void)count_here(STR("a"), ADD, 5000);
+    /* weighs 20, 10 and 8 of 10 */
+    assert_int_equal(count_n(STR("a"), 20, 6000), 0);
+    assert_int_equal(count_n(STR("a"), 20, 6500), 0);
+    assert_int_equal(count_n(STR("a"), 20, 6600), 2);
+}
+
+static void count_that_cannot_grow_stays(void **state)
+{
+    struct verdict v;
+
+    (void)state;
+    set_limit(1, false);
+    v = count_here(STR("a"), TAKE, 5000);
+    for (int i = 0; i < COUNT_MAX + 5; i++)
+        v = count_here(STR("a"), ADD, 5000);
+    assert_int_equal(v.state.count, COUNT_MAX);
+    assert_int_equal(v.state.before, 0);
 }
 
 /* Its clock was read before the window ended that others are past. */
@@ -291,6 +317,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(count_ends_at_the_limit_and_comes_back),
         cmocka_unit_test(looking_counts_nothing),
+        cmocka_unit_test(added_ones_are_counted_past_the_limit),
+        cmocka_unit_test(count_that_cannot_grow_stays),
         cmocka_unit_test(late_thread_counts_in_the_newer_window),
         cmocka_unit_test(key_names_the_block_of_an_address),
         cmocka_unit_test(long_callers_stay_apart_in_a_bounded_key),

@@ -5,11 +5,11 @@
 #include "lib/coord/rds_script.h"
 #include "tests/unit/redis.h"
 
-/* Takes 1 of 3 in a window of a day. */
-static enum rds_result take(struct rds *r, str key, const char *cost,
+/* Asks for one of 3 in a window of a day. */
+static enum rds_result take(struct rds *r, str key, const char *how,
                             struct rds_reply *out)
 {
-    const str args[] = {STR("86400000"), STR("3"), str_of(cost)};
+    const str args[] = {STR("86400000"), STR("3"), str_of(how)};
     const struct rds_script s = {LUA_RATE_TAKE, &key, args, 1, 3};
 
     return rds_run(r, &s, clock_mono_ms() + 300, &redis.arena, out);
@@ -22,7 +22,7 @@ static int takes(struct rds *r, str key)
     int n = 0;
 
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(take(r, key, "1", &reply), RDS_OK);
+        assert_int_equal(take(r, key, "take", &reply), RDS_OK);
         assert_int_equal(reply.items_n, 4);
         n += reply.items[0].number == 1;
     }
@@ -36,14 +36,14 @@ static void script_is_sent_where_it_is_not_known(void **state)
 
     (void)state;
     redis_await(r);
-    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "take", &reply), RDS_OK);
     redis_do(r, WORDS(STR("SCRIPT"), STR("FLUSH")));
-    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "take", &reply), RDS_OK);
     assert_int_equal(reply.items[2].number, 2);
     redis_stop();
     redis_start("--appendonly", "no");
     redis_await(r);
-    assert_int_equal(take(r, STR("a"), "1", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "take", &reply), RDS_OK);
     assert_int_equal(reply.items[2].number, 1);
     rds_free(r);
 }
@@ -57,7 +57,7 @@ static void rate_take_counts_to_the_limit_and_no_refusal(void **state)
     redis_await(r);
     assert_int_equal(takes(r, STR("a\0b")), 3);
     assert_int_equal(takes(r, STR("a")), 3);
-    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
     assert_int_equal(reply.items[0].number, 0);
     assert_int_equal(reply.items[1].number + reply.items[2].number, 3);
     assert_in_range(reply.items[3].number, 0, 86399999);
@@ -67,14 +67,14 @@ static void rate_take_counts_to_the_limit_and_no_refusal(void **state)
     rds_free(r);
 }
 
-static void rate_take_of_cost_0_writes_nothing(void **state)
+static void rate_take_that_asks_writes_nothing(void **state)
 {
     struct rds *r = redis_open("s3cret");
     struct rds_reply reply;
 
     (void)state;
     redis_await(r);
-    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
     assert_int_equal(reply.items[0].number, 1);
     assert_int_equal(redis_ask(r, WORDS(STR("EXISTS"), STR("a")), &reply),
                      RDS_OK);
@@ -82,16 +82,31 @@ static void rate_take_of_cost_0_writes_nothing(void **state)
     rds_free(r);
 }
 
+static void rate_take_adds_past_the_limit(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(take(r, STR("a"), "add", &reply), RDS_OK);
+    assert_int_equal(reply.items[0].number, 0);
+    assert_int_equal(reply.items[1].number + reply.items[2].number, 5);
+    assert_int_equal(takes(r, STR("a")), 0);
+    rds_free(r);
+}
+
 /* The reply was lost and the caller asked again: the same state, one more. */
-static void rate_take_repeated_costs_at_most_one(void **state)
+static void rate_take_repeated_counts_at_most_one_more(void **state)
 {
     struct rds *r = redis_open("s3cret");
     struct rds_reply first, second;
 
     (void)state;
     redis_await(r);
-    assert_int_equal(take(r, STR("a"), "1", &first), RDS_OK);
-    assert_int_equal(take(r, STR("a"), "1", &second), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "take", &first), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "take", &second), RDS_OK);
     assert_int_equal(first.items[1].number + first.items[2].number, 1);
     assert_int_equal(second.items[1].number + second.items[2].number, 2);
     assert_int_equal(takes(r, STR("a")), 1);
@@ -114,18 +129,18 @@ static void rate_take_weighs_the_window_before(void **state)
     redis_await(r);
     redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("1"),
                       STR("2")));
-    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
     assert_int_equal(reply.items[1].number, 2);
     assert_int_equal(reply.items[2].number, 0);
     redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("2"),
                       STR("3")));
-    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
     assert_int_equal(reply.items[0].number, 1);
     assert_int_equal(reply.items[1].number, 0);
     /* from the future, as after a step of the clock: forgotten */
     redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("-5"),
                       STR("3")));
-    assert_int_equal(take(r, STR("a"), "0", &reply), RDS_OK);
+    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
     assert_int_equal(reply.items[0].number, 1);
     rds_free(r);
 }
@@ -135,8 +150,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(script_is_sent_where_it_is_not_known),
         WITH_SERVER(rate_take_counts_to_the_limit_and_no_refusal),
-        WITH_SERVER(rate_take_of_cost_0_writes_nothing),
-        WITH_SERVER(rate_take_repeated_costs_at_most_one),
+        WITH_SERVER(rate_take_that_asks_writes_nothing),
+        WITH_SERVER(rate_take_adds_past_the_limit),
+        WITH_SERVER(rate_take_repeated_counts_at_most_one_more),
         WITH_SERVER(rate_take_weighs_the_window_before),
     };
 
