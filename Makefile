@@ -55,11 +55,12 @@ objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
 LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
+BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
-	clean help
+	bench clean help
 
 all: $(B)/fcgi-app ## build the programs
 	@ln -sf $(MODE)/fcgi-app build/fcgi-app
@@ -112,6 +113,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
 		$(LIBS_COORD) $(LIBS_DATA) -lm
 
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)
+
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
 
@@ -128,6 +132,10 @@ frontends: all ## what web servers make of odd requests
 platform: all $(PLATFORM) ## behaviours of libraries and servers we lean on
 	@tests/unit/run.sh $(PLATFORM)
 	@$(PY) -m pytest -q -p no:cacheprovider tests/platform
+
+bench: setup ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
+	@$(MAKE) --no-print-directory -s all $(BENCH)
+	@$(PY) tests/bench/bench.py
 
 san: ## units and cases under ASan and UBSan
 	@$(MAKE) --no-print-directory MODE=san check

@@ -21,6 +21,8 @@ enum err api_health(struct ctx *, const struct request *, struct reply *);
 enum err api_health_live(struct ctx *, const struct request *, struct reply *);
 enum err api_health_ready(struct ctx *, const struct request *, struct reply *);
 
+enum err api_metrics(struct ctx *, const struct request *, struct reply *);
+
 struct list_query;
 
 /* The matching documents as a CSV attachment; q's page and limit are void. */

@@ -5,12 +5,6 @@
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
 
-/* Until Redis carries something, losing it is the only difference it makes. */
-static const char *mode_of(const struct refresh_view *v)
-{
-    return v->redis == REFRESH_REDIS_OFF ? "single" : "degraded";
-}
-
 static void write_time(struct buf *b)
 {
     char time[CLOCK_ISO_MAX];
@@ -53,7 +47,7 @@ enum err api_health(struct ctx *c, const struct request *q, struct reply *out)
     buf_add(b, STR("{\"status\":\"healthy\","));
     write_time(b);
     buf_addf(b, ",\"mongodb\":\"%s\",\"mode\":\"%s\",",
-             v.db_up ? "connected" : "disconnected", mode_of(&v));
+             v.db_up ? "connected" : "disconnected", refresh_mode_text(&v));
     write_instance(b, c);
     buf_add_char(b, ',');
     write_warnings(b, &v);
@@ -96,7 +90,7 @@ static void write_ready(struct buf *b, const struct refresh_view *v, bool ready)
              "\"status\":\"%s\",\"ready\":%s,\"mode\":\"%s\","
              "\"checks\":{\"mongodb\":\"%s\",\"redis\":\"%s\"},",
              ready ? "ready" : "not ready", ready ? "true" : "false",
-             mode_of(v), v->db_up ? "up" : "down", redis[v->redis]);
+             refresh_mode_text(v), v->db_up ? "up" : "down", redis[v->redis]);
     write_warnings(b, v);
     buf_add_char(b, ',');
     write_time(b);

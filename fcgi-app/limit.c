@@ -11,6 +11,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/base/rate.h"
 #include "lib/coord/rds_script.h"
 
@@ -313,6 +314,7 @@ static enum err refuse(struct ctx *c, struct reply *out,
 
     add_headers(out, s);
     reply_header(out, "Retry-After: %lld", wait);
+    metrics_add(METRIC_RATE_LIMITED, 0, 1);
     out->err_members = STR_NONE;
     ctx_forgive(c); /* what else was wrong is not told now */
     return ctx_fail(c, ERR_RATE_LIMITED,

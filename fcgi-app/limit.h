@@ -11,9 +11,9 @@
  * unseen is forgotten, then the one with the smallest count; threads that
  * collide in that may gain or lose a count or two.
  *
- * Counted are all answers but those of routes without I/O (health, metrics)
- * and to OPTIONS. Whoever holds no I/O permit must not wait: what the router
- * refuses while all permits are out is counted in the table.
+ * Counted are all answers but those of health, of metrics and to OPTIONS.
+ * Whoever holds no I/O permit must not wait: routes without I/O, and what the
+ * router refuses while all permits are out, are counted in the table.
  */
 #include "fcgi-app/reply.h"
 

@@ -11,6 +11,7 @@
 #include "fcgi-app/access.h"
 #include "fcgi-app/limit.h"
 #include "fcgi-app/listen.h"
+#include "fcgi-app/measure.h"
 #include "fcgi-app/serve.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
@@ -72,7 +73,7 @@ static int serve(const struct conf *conf)
     struct proc_options options = {&role, 1, conf->shutdown_grace_ms};
     int code;
 
-    if (task.listen_fd < 0)
+    if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
         return EXIT_FAILED;
     if (limit_setup(conf) != OK) {
         log_note(LOG_ERROR, "limit.failed", "no memory for the rate limit");

@@ -51,6 +51,19 @@ struct refresh_view refresh_view(void)
     };
 }
 
+/* Until Redis carries something, losing it is the only difference it makes. */
+enum refresh_mode refresh_mode(const struct refresh_view *v)
+{
+    return v->redis == REFRESH_REDIS_OFF ? REFRESH_SINGLE : REFRESH_DEGRADED;
+}
+
+const char *refresh_mode_text(const struct refresh_view *v)
+{
+    static const char *const texts[] = {"single", "degraded", "cluster"};
+
+    return texts[refresh_mode(v)];
+}
+
 static void set_flag(enum flag f, bool on)
 {
     if (on)

@@ -27,6 +27,14 @@ struct refresh_view {
 
 struct refresh_view refresh_view(void);
 
+enum refresh_mode {
+    REFRESH_SINGLE,
+    REFRESH_DEGRADED,
+    REFRESH_CLUSTER
+};
+enum refresh_mode refresh_mode(const struct refresh_view *v);
+const char *refresh_mode_text(const struct refresh_view *v);
+
 /* Runs until refresh_stop(); the thread's body. arg: struct refresh_task. */
 struct refresh_task {
     const struct conf *conf;

@@ -24,6 +24,14 @@ struct reply {
     int64_t sent_bytes;
 };
 
+/* The statuses that a reply may have; the last stands for all others. */
+struct reply_status {
+    int code;
+    const char *text;
+};
+extern const struct reply_status reply_statuses[];
+extern const size_t reply_statuses_n;
+
 /* Once a process, before any thread: the headers that never change. */
 MUST_CHECK enum err reply_setup(const struct conf *conf);
 

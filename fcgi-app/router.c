@@ -77,7 +77,7 @@ static bool route_matches(const struct ctx *c, const struct route *r,
     return match(r->path, segment, n, q);
 }
 
-static const char *method_text(enum http_method m)
+const char *router_method(enum http_method m)
 {
     static const char *const names[] = {"GET",    "HEAD",    "POST", "PUT",
                                         "DELETE", "OPTIONS", "OTHER"};
@@ -96,7 +96,7 @@ static enum err no_route(struct ctx *c, const struct request *q,
         if (routes[i].flags & ROUTE_ALIAS)
             continue;
         buf_add(&list, i ? STR(",\"") : STR("\""));
-        buf_addf(&list, "%s %s\"", method_text(routes[i].method),
+        buf_addf(&list, "%s %s\"", router_method(routes[i].method),
                  routes[i].path);
     }
     buf_add(&list, STR("]"));
@@ -173,7 +173,7 @@ enum err router_find(struct ctx *c, struct request *q, struct reply *out,
         }
         allowed = arena_strf(&c->arena, "%s%s, ", allow,
                              r->method == HTTP_GET ? "GET, HEAD"
-                                                   : method_text(r->method));
+                                                   : router_method(r->method));
         allow = allowed.p ? allowed.p : "";
     }
     if (*allow)

@@ -8,10 +8,11 @@
 #include "fcgi-app/reply.h"
 
 enum route_flag {
-    ROUTE_IO = 1,     /* asks MongoDB: not for the last free thread */
-    ROUTE_BODY = 2,   /* reads a JSON or form body */
-    ROUTE_ALIAS = 4,  /* legacy form, off with API_LEGACY_ALIAS=false */
-    ROUTE_HEALTH = 8, /* stands under HEALTH_ENDPOINT */
+    ROUTE_IO = 1,       /* asks MongoDB: not for the last free thread */
+    ROUTE_BODY = 2,     /* reads a JSON or form body */
+    ROUTE_ALIAS = 4,    /* legacy form, off with API_LEGACY_ALIAS=false */
+    ROUTE_HEALTH = 8,   /* stands under HEALTH_ENDPOINT */
+    ROUTE_METRICS = 16, /* needs no role while METRICS_PUBLIC */
 };
 
 typedef enum err (*route_handler)(struct ctx *c, const struct request *q,
@@ -24,6 +25,9 @@ struct route {
     enum role least; /* of the caller, while AUTH_ENABLED */
     unsigned flags;
 };
+
+/* "GET"; "OTHER" for what no route has. */
+const char *router_method(enum http_method m);
 
 extern const struct route routes[];
 extern const size_t routes_n;

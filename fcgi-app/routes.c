@@ -8,6 +8,9 @@ const struct route routes[] = {
     {HTTP_GET,    "/health/live",  api_health_live,  ROLE_NONE,  ROUTE_HEALTH},
     {HTTP_GET,    "/health/ready", api_health_ready, ROLE_NONE,  ROUTE_HEALTH},
 
+    {HTTP_GET,    "/metrics",             api_metrics, ROLE_READ,  ROUTE_METRICS},
+    {HTTP_GET,    "/api/cluster/metrics", api_metrics, ROLE_READ,  ROUTE_METRICS},
+
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROLE_READ,  ROUTE_IO},

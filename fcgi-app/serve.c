@@ -19,11 +19,13 @@
 #include "fcgi-app/access.h"
 #include "fcgi-app/guard.h"
 #include "fcgi-app/limit.h"
+#include "fcgi-app/measure.h"
 #include "fcgi-app/refresh.h"
 #include "fcgi-app/router.h"
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/coord/rds.h"
 #include "lib/data/mongo.h"
 #include "lib/run/proc.h"
@@ -56,13 +58,20 @@ struct worker {
     FCGX_Request fcgi;
 };
 
+static void note_closed(void)
+{
+    metrics_add(METRIC_CONNECTIONS, 0, -1);
+}
+
 static void arm(int fd, int op)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
                             .data.fd = fd};
 
-    if (epoll_ctl(srv.epoll_fd, op, fd, &e) != 0)
-        close(fd);
+    if (epoll_ctl(srv.epoll_fd, op, fd, &e) == 0)
+        return;
+    close(fd);
+    note_closed();
 }
 
 /* False when there was none to accept. */
@@ -82,6 +91,7 @@ static bool accept_one(void)
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
+    metrics_add(METRIC_CONNECTIONS, 0, 1);
     arm(fd, EPOLL_CTL_ADD);
     return true;
 }
@@ -104,6 +114,7 @@ static enum err take_permit(struct ctx *c)
         sem_clockwait(&srv.io_permits, CLOCK_MONOTONIC, &t) == 0)
         return OK;
     atomic_store(&srv.saturated, true);
+    metrics_add(METRIC_SHED, 0, 1);
     return ctx_fail(c, ERR_OVERLOADED,
                     "All threads are busy; try again in a second");
 }
@@ -162,12 +173,14 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     enum err err;
 
     err = request_read(c, &w->fcgi, q);
+    measure_begin(q);
     reply_init(out, c, q, &w->body);
     err = err ? router_refuse(c, q, out, err) : router_find(c, q, out, &route);
     if (err)
         return refuse(c, q, out, err);
     if (!route)
         return OK;
+    measure_route(q, route);
     if (route->flags & ROUTE_IO)
         return run_io(c, q, route, out);
     return run_route(c, q, route, out);
@@ -187,7 +200,7 @@ static bool is_settled(struct request *q)
 static void serve_request(struct worker *w)
 {
     struct ctx *c = &w->ctx;
-    ms start = clock_mono_ms();
+    int64_t start_us = clock_mono_us(), took_us;
     char line[ACCESS_LINE_MAX];
     struct request q;
     struct reply out;
@@ -195,13 +208,15 @@ static void serve_request(struct worker *w)
     size_t line_n;
     enum err err;
 
-    c->deadline = start + srv.conf->request_timeout_ms;
+    c->deadline = start_us / 1000 + srv.conf->request_timeout_ms;
     err = answer(w, &q, &out);
     settled = is_settled(&q);
     reply_end(&out, err);
     if (!settled || !out.keep)
         w->fcgi.keepConnection = 0;
-    line_n = access_line(&q, &out, clock_mono_ms() - start, line);
+    took_us = clock_mono_us() - start_us;
+    measure_end(&q, &out, took_us);
+    line_n = access_line(&q, &out, took_us / 1000, line);
     FCGX_Finish_r(&w->fcgi);
     access_write(line, line_n);
     if (w->body.cap > KEPT_REPLY_BYTES) {
@@ -222,6 +237,7 @@ static void serve_connection(struct worker *w, int fd)
     r->listen_sock = -1;
     if (FCGX_Accept_r(r) < 0) {
         r->ipcFd = -1; /* libfcgi has closed it */
+        note_closed();
         return;
     }
     serve_request(w);
@@ -229,6 +245,8 @@ static void serve_connection(struct worker *w, int fd)
     r->ipcFd = -1;
     if (fd >= 0)
         arm(fd, EPOLL_CTL_MOD);
+    else
+        note_closed();
 }
 
 static void *thread_run(void *arg)
@@ -392,6 +410,7 @@ int serve_run(void *arg, int slot)
     pthread_t poll_thread;
     sigset_t all;
 
+    metrics_join(slot);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     init_libfcgi();

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 
 packages=(gcc make pkg-config clang-14 clang-format-14 libclang-rt-14-dev
     libfcgi-dev libhiredis-dev libmongoc-dev libbson-dev libjson-c-dev
-    libssl-dev libcmocka-dev nginx-light lighttpd redis-server curl
+    libssl-dev libcmocka-dev nginx-light lighttpd redis-server prometheus wrk curl
     ca-certificates python3 python3-venv)
 stamp=build/setup.stamp
 

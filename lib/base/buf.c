@@ -95,13 +95,19 @@ void buf_add_char(struct buf *b, char c)
 
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
+    size_t most = b->cap < b->max ? b->cap : b->max;
+    size_t room = b->err ? 0 : most - b->n;
     va_list list;
     char *to;
     int n;
 
     va_start(list, fmt);
-    n = vsnprintf(NULL, 0, fmt, list);
+    n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, list);
     va_end(list);
+    if (n >= 0 && (size_t)n < room) {
+        b->n += (size_t)n;
+        return;
+    }
     to = n < 0 ? NULL : buf_room(b, (size_t)n + 1);
     if (!to)
         return;

@@ -21,6 +21,12 @@ struct buf {
     void *drain_arg;
 };
 
+/* Over n bytes of the caller's, without buf_done(); beyond them it fails. */
+static inline struct buf buf_over(char *p, size_t n)
+{
+    return (struct buf){.p = p, .cap = n, .max = n, .full = ERR_INTERNAL};
+}
+
 /* Allocates nothing yet. */
 void buf_init(struct buf *b, size_t max, enum err full);
 void buf_done(struct buf *b);

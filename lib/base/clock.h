@@ -5,8 +5,9 @@
  */
 #include "lib/base/str.h"
 
-ms clock_mono_ms(void); /* CLOCK_MONOTONIC */
-ms clock_wall_ms(void); /* CLOCK_REALTIME since 1970 */
+ms clock_mono_ms(void);      /* CLOCK_MONOTONIC */
+ms clock_wall_ms(void);      /* CLOCK_REALTIME since 1970 */
+int64_t clock_mono_us(void); /* CLOCK_MONOTONIC in microseconds */
 
 /* For tests: both clocks stand at these values; clock_unset() lets go. */
 void clock_set(ms mono, ms wall);

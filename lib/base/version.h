@@ -1,3 +1,4 @@
 #pragma once
 /* version - the one place that says which release this is */
-#define VERSION_TEXT "sql-free 1.0.0"
+#define VERSION_NUMBER "1.0.0"
+#define VERSION_TEXT   "sql-free " VERSION_NUMBER

@@ -18,6 +18,7 @@
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
+#include "lib/base/metrics.h"
 
 enum {
     MAX_RETRY_MS = 1000,
@@ -33,7 +34,6 @@ struct rds {
     ms next_try;
     bool evicts;
     bool was_connected;
-    struct rds_counts counts;
     size_t refusal_at; /* of what Redis said, in reason */
     char reason[160];
     char text[]; /* the url, cut into parts */
@@ -100,11 +100,6 @@ bool rds_refused_with(const struct rds *r, str word)
     str said = str_of(r->reason + r->refusal_at);
 
     return str_eq(str_head(said, str_find(said, ' ', 0)), word);
-}
-
-struct rds_counts rds_counts(const struct rds *r)
-{
-    return r->counts;
 }
 
 /* ---- one command and its reply */
@@ -394,7 +389,8 @@ static enum rds_result dial_again(struct rds *r, ms deadline)
         deadline = now + r->target.connect_ms;
     if (dial(r, deadline) == RDS_OK) {
         r->failed = 0;
-        r->counts.reconnects += r->was_connected;
+        if (r->was_connected)
+            metrics_add(METRIC_REDIS_RECONNECTS, 0, 1);
         r->was_connected = true;
         return RDS_OK;
     }
@@ -435,7 +431,10 @@ static enum rds_result exchange(struct rds *r, const str *words, size_t n,
 
     if (result == RDS_OK)
         result = call(r, words, n, deadline < most ? deadline : most, out);
-    r->counts.errors += result != RDS_OK;
+    /* rds_script.c deals with a script that is not known */
+    if (result != RDS_OK &&
+        !(result == RDS_ERR && rds_refused_with(r, STR("NOSCRIPT"))))
+        metrics_add(METRIC_REDIS_ERRORS, 0, 1);
     return result;
 }
 

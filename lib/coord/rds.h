@@ -45,11 +45,6 @@ struct rds_reply {
 
 struct rds;
 
-struct rds_counts {
-    uint64_t errors;     /* calls that were not RDS_OK */
-    uint64_t reconnects; /* connections made after the first */
-};
-
 /*
  * Contacts nobody. NULL without memory and for a url that is none of a
  * target's. Borrows the texts of the target, url apart, until rds_free.
@@ -77,5 +72,3 @@ const char *rds_reason(const struct rds *r);
 
 /* After RDS_ERR: is this the first word of what Redis said ("NOSCRIPT"). */
 bool rds_refused_with(const struct rds *r, str word);
-
-struct rds_counts rds_counts(const struct rds *r);

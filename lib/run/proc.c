@@ -21,6 +21,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 #include "lib/run/sig.h"
 
 enum {
@@ -164,6 +165,7 @@ static void judge_death(struct table *t, struct child *ch, int status,
         move_child(ch, GONE, 0, now);
         return;
     }
+    metrics_add(METRIC_WORKER_RESTARTS, 0, 1);
     if (healthy)
         ch->early = 0;
     move_child(ch, WAITING, 0,

@@ -108,7 +108,8 @@ class Process:
 class Servers:
     """A one-node replica set and a Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_gb: float = 0.25) -> None:
+        self.cache_gb = cache_gb
         self.folder = Path(tempfile.mkdtemp(prefix="sf"))
         self.port = free_port()
         self.mongod: Process | None = None
@@ -134,7 +135,7 @@ class Servers:
         data.mkdir(exist_ok=True)
         argv = [mongod.strip(), "--dbpath", data, "--port", self.port]
         argv += ["--bind_ip", "127.0.0.1", "--replSet", "rs0", "--noscripting"]
-        argv += ["--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
+        argv += ["--wiredTigerCacheSizeGB", self.cache_gb, "--nounixsocket"]
         self.mongod = Process(self.folder, "mongod", argv)
         wait_until("mongod listens", lambda: can_connect(self.port), 60)
         script = ROOT / "conf/dev/replica_set.py"

@@ -2,6 +2,7 @@
 together, Redis killed, hung, emptied and back."""
 
 import os
+import re
 import signal
 import time
 import uuid
@@ -69,10 +70,17 @@ def keys(own, pattern: str) -> list[str]:
     return own.redis_cli("KEYS", pattern).split()
 
 
+def refused(api) -> int:
+    text = api.get("/metrics").body.decode()
+    (line,) = re.findall(r"^sqlfree_rate_limited_total (\d+)", text, re.M)
+    return int(line)
+
+
 def test_instances_count_together(own, settings):
     with Instance(own, **settings) as a, Instance(own, "lighttpd", **settings) as b:
         served, _ = flood([a, b], 3 * LIMIT)
         assert near(served)
+        assert refused(a) + refused(b) == 3 * LIMIT - served
         assert call(a).status == call(b).status == 429
         assert call(a, "192.0.2.2").headers["RateLimit-Remaining"] == "99"
         assert call(b, "192.0.2.2").headers["RateLimit-Remaining"] == "98"

@@ -259,18 +259,22 @@ static void errors_and_reconnects_are_counted(void **state)
 {
     struct rds *r = redis_open("s3cret");
     struct rds_reply reply;
-    uint64_t before;
+    int64_t before;
 
     (void)state;
+    assert_int_equal(
+        metrics_setup(1, (struct metric_labels){0}, (struct metric_labels){0}),
+        OK);
+    metrics_join(0);
     redis_await(r);
-    before = rds_counts(r).errors;
-    assert_int_equal(rds_counts(r).reconnects, 0);
+    before = metrics_sum(METRIC_REDIS_ERRORS, 0);
+    assert_int_equal(metrics_sum(METRIC_REDIS_RECONNECTS, 0), 0);
     assert_int_equal(redis_ask(r, WORDS(STR("NONSENSE")), &reply), RDS_ERR);
-    assert_int_equal(rds_counts(r).errors, before + 1);
+    assert_int_equal(metrics_sum(METRIC_REDIS_ERRORS, 0), before + 1);
     redis_stop();
     redis_start("--appendonly", "no");
     redis_await(r);
-    assert_int_equal(rds_counts(r).reconnects, 1);
+    assert_int_equal(metrics_sum(METRIC_REDIS_RECONNECTS, 0), 1);
     rds_free(r);
 }
 

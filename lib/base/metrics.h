@@ -1,0 +1,67 @@
+#pragma once
+/*
+ * metrics - counters that all processes of a program share
+ *
+ *   metrics_setup (supervisor, before the fork) -> metrics_join (child)
+ *      -> metrics_add | metrics_observe ... ; metrics_write sums all slots
+ *
+ * One anonymous mapping, a slot for each child number and one for the
+ * supervisor, 64-bit relaxed atomics. A slot outlives its process and is taken
+ * over by the next child of that number, so sums never fall; only its gauges
+ * start at zero. Without metrics_setup nothing is counted.
+ */
+#include "lib/base/buf.h"
+#include "lib/base/metric_rows.h"
+
+#define METRIC_ENUM(id, ...) METRIC_##id,
+enum metric {
+    METRIC_ROWS(METRIC_ENUM) METRIC_N
+};
+#undef METRIC_ENUM
+
+enum metric_dim {
+    METRIC_DIM_ONE, /* no label */
+    METRIC_DIM_ROUTE,
+    METRIC_DIM_STATUS,
+    METRIC_DIM_OUTCOME,
+    METRIC_DIM_VERSION,
+    METRIC_DIM_N
+};
+
+/* of METRIC_DIM_OUTCOME */
+enum metric_outcome {
+    METRIC_OK,
+    METRIC_REFUSED,     /* the server answered with an error */
+    METRIC_TIMEOUT,     /* the time limit ended it */
+    METRIC_UNAVAILABLE, /* no answer */
+    METRIC_OUTCOME_N
+};
+
+/* The values of a dimension, as label text: `method="GET",route="/health"`. */
+struct metric_labels {
+    const char *const *text; /* borrowed for ever */
+    size_t n;
+};
+
+/* route and status are the program's own; n = 0 where it has none. */
+MUST_CHECK enum err metrics_setup(int slots, struct metric_labels route,
+                                  struct metric_labels status);
+
+/* In the child: from now on this process counts in this slot. */
+void metrics_join(int slot);
+
+/* series: the index in the first dimension times the size of the second, plus
+ * the index in the second. n may be negative for a gauge. */
+void metrics_add(enum metric m, size_t series, int64_t n);
+
+/* One duration into a histogram. */
+void metrics_observe(enum metric m, size_t series, int64_t us);
+
+/* Sum over all slots. */
+int64_t metrics_sum(enum metric m, size_t series);
+
+/*
+ * Prometheus text format 0.0.4 of all families; now[] holds the values of the
+ * NOW rows. Series of a route that were never counted are left out.
+ */
+void metrics_write(struct buf *b, const double now[METRIC_N]);
