@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/rate.h"
 #include "lib/coord/rds_script.h"
 #include "tests/unit/redis.h"
 
@@ -113,35 +114,50 @@ static void rate_take_repeated_counts_at_most_one_more(void **state)
     rds_free(r);
 }
 
-/* Counts of the window before weigh less as time goes on, older ones not. */
-static void rate_take_weighs_the_window_before(void **state)
+/* Sets the counts of a window some windows ago. */
+static void set_counts(struct rds *r, const char *ago, const char *count)
 {
     static const char set[] =
         "local t = redis.call('TIME') "
-        "local w = math.floor((t[1] * 1000 + t[2] / 1000) / 86400000) - "
-        "ARGV[1] "
-        "redis.call('HSET', KEYS[1], 'w', w, 'b', 3, 'n', ARGV[2]) "
+        "local w = math.floor((t[1] * 1000 + t[2] / 1000) / 86400000) "
+        "redis.call('HSET', KEYS[1], 'w', w - ARGV[1], 'b', 7, 'n', ARGV[2]) "
         "return w";
+
+    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), str_of(ago),
+                      str_of(count)));
+}
+
+/* Counts of the window before weigh, those of older and future ones do not. */
+static void rate_take_weighs_the_window_before(void **state)
+{
+    static const struct {
+        const char *ago, *count;
+        int64_t before, now;
+    } rows[] = {
+        {"0", "2", 7, 2},
+        {"1", "2", 2, 0},
+        {"1", "1000", 1000, 0},
+        {"2", "50", 0, 0},
+        {"300", "50", 0, 0},
+        /* after a step of the clock */
+        {"-5", "50", 0, 0},
+    };
+    const struct rate_rule rule = {3, 86400000};
     struct rds *r = redis_open("s3cret");
     struct rds_reply reply;
 
     (void)state;
     redis_await(r);
-    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("1"),
-                      STR("2")));
-    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
-    assert_int_equal(reply.items[1].number, 2);
-    assert_int_equal(reply.items[2].number, 0);
-    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("2"),
-                      STR("3")));
-    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
-    assert_int_equal(reply.items[0].number, 1);
-    assert_int_equal(reply.items[1].number, 0);
-    /* from the future, as after a step of the clock: forgotten */
-    redis_do(r, WORDS(STR("EVAL"), str_of(set), STR("1"), STR("a"), STR("-5"),
-                      STR("3")));
-    assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
-    assert_int_equal(reply.items[0].number, 1);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rate_state s = {rows[i].before, rows[i].now, 0};
+
+        set_counts(r, rows[i].ago, rows[i].count);
+        assert_int_equal(take(r, STR("a"), "ask", &reply), RDS_OK);
+        assert_int_equal(reply.items[1].number, s.before);
+        assert_int_equal(reply.items[2].number, s.count);
+        s.into_ms = reply.items[3].number;
+        assert_int_equal(reply.items[0].number, rate_fits(&rule, &s));
+    }
     rds_free(r);
 }
 
