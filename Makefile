@@ -80,6 +80,13 @@ $(B)/obj/%.o: %.c
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# the Lua scripts as C, for the one file that includes them
+$(B)/gen/lua_rows.h: sql-free-schemas/embed.sh $(wildcard sql-free-schemas/redis/*.lua)
+	@mkdir -p $(@D)
+	@$< >$@.new && mv $@.new $@
+$(B)/obj/lib/coord/rds_script.o: $(B)/gen/lua_rows.h
+$(B)/obj/lib/coord/rds_script.o: CFLAGS += -I$(B)
+
 $(B)/libbase.a: $(call objs,lib/base)
 $(B)/libdata.a: $(call objs,lib/data)
 $(B)/libcoord.a: $(call objs,lib/coord)
@@ -92,7 +99,8 @@ $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) -lm
 
-$(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
+$(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
+		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) -lm
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \

@@ -1,6 +1,7 @@
 /* guard - see guard.h */
 #include "fcgi-app/guard.h"
 
+#include "fcgi-app/limit.h"
 #include "lib/base/conf.h"
 #include "lib/base/jread.h"
 #include "lib/data/form_in.h"
@@ -78,11 +79,24 @@ static enum err check_type(struct ctx *c, const struct request *q)
     return OK;
 }
 
+static bool is_limited(const struct route *route)
+{
+    return !(route->flags & (ROUTE_HEALTH | ROUTE_METRICS));
+}
+
 enum err guard_caller(struct ctx *c, struct request *q,
                       const struct route *route, struct reply *out)
 {
-    (void)c, (void)q, (void)route, (void)out;
-    return OK;
+    /* counted whether it may call or not: guessing has a limit as well */
+    return is_limited(route) ? limit_caller(c, q, out, route->flags & ROUTE_IO)
+                             : OK;
+}
+
+void guard_outcome(struct ctx *c, const struct request *q,
+                   const struct route *route, struct reply *out, enum err err)
+{
+    if (is_limited(route))
+        limit_outcome(c, q, out, err, route->flags & ROUTE_IO);
 }
 
 enum err guard_body(struct ctx *c, struct request *q, const struct route *route)

@@ -148,6 +148,10 @@ class Servers:
         self.redis = Process(self.folder, "redis", argv)
         wait_until("Redis listens", path.exists)
 
+    def redis_cli(self, *words: str) -> str:
+        argv = ["redis-cli", "-s", self.folder / "redis.sock", *words]
+        return subprocess.check_output(argv, text=True)
+
     def client(self) -> pymongo.MongoClient:
         return pymongo.MongoClient(
             "127.0.0.1", self.port, directConnection=True, tz_aware=True
