@@ -3,6 +3,7 @@ memory idle, under load, and after many requests."""
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Start:
 
     @staticmethod
     def add(report: Report, what: str, took: list[float]) -> None:
-        good = sorted(took)[len(took) // 2] < START_MS
+        good = statistics.median(took) < START_MS
         value = f"{spread(took)} ms"
         report.lines.append(
             Line(f"start to {what}", "-", "-", value, f"< {START_MS} ms", good)
