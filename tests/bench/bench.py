@@ -48,7 +48,7 @@ come to the same commands, plans, and documents looked at.
 A row that misses its target says MISSED, and the exit code is still 0:
 machines are noisy. It is 1 when something does not work: a wrong answer
 before the load, an answer other than 2xx or a lost connection under load, a
-loop that does not find what it must.
+loop that does not find what it must, a server process that ended.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ SETTINGS = {"CSV_MAX_EXPORT_RECORDS": seed.BIG, "REQUEST_TIMEOUT_MS": 600_000}
 
 def exporter(world: World) -> Instance:
     """An instance of its own: its memory tells of exports only."""
-    settings = {**SETTINGS, "MONGODB_DATABASE_NAME": world.db}
-    return world.keep("export", lambda: Instance(world.servers, **settings))
+    return world.keep("export", lambda: world.instance(**SETTINGS))
 
 
 def checked(instance: Instance, target: str) -> int:

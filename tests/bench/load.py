@@ -62,8 +62,12 @@ class Side:
 
     def slice(self, seconds: float) -> Slice:
         before = {k: procs.cpu_us(pid) for k, pid in self.watched.items()}
+        families = [procs.family(pid) for pid in self.watched.values()]
         made = children_us()
         got = self.load(seconds)
+        # a restart may be hidden from clients, but takes its CPU time along
+        if families != [procs.family(pid) for pid in self.watched.values()]:
+            raise Failed(f"{self.name}: a server process ended under load")
         used = {k: procs.cpu_us(pid) - before[k] for k, pid in self.watched.items()}
         used[self.maker] = got.get("cpu_us", children_us() - made)
         if got["errors"] or not got["ops"]:

@@ -14,6 +14,7 @@ MODE = os.environ.get("MODE", "release")
 PROGRAMS = ROOT / "build" / MODE / "tests" / "bench"
 TRIVIAL_THREADS = 64
 CACHE_GB = 1
+DATABASE = "bench"
 
 
 def setting(name: str, default: str) -> str:
@@ -34,6 +35,8 @@ class Trivial(Instance):
 
 
 class World:
+    db = DATABASE
+
     def __init__(self, progress: Progress):
         self.progress = progress
         self.rounds = int(setting("ROUNDS", "5"))
@@ -50,12 +53,12 @@ class World:
 
     @property
     def app(self) -> Instance:
-        """An instance with default settings; its database is the bench's."""
-        return self.keep("app", lambda: Instance(self.servers))
+        """An instance with default settings."""
+        return self.keep("app", self.instance)
 
-    @property
-    def db(self) -> str:
-        return self.app.database
+    def instance(self, web: str | None = "nginx", **settings) -> Instance:
+        settings["MONGODB_DATABASE_NAME"] = self.db
+        return Instance(self.servers, web, ready=web is not None, **settings)
 
     def need(self, *collections: str) -> None:
         for name in collections:
@@ -68,16 +71,22 @@ class World:
     def where(self, collection: str) -> tuple[str, str]:
         return (self.db, collection)
 
-    def stop(self) -> None:
+    def stop_instances(self) -> None:
         errors = []
         for instance in self.instances.values():
             try:
                 instance.stop()
             except AssertionError as error:
                 errors.append(str(error))
-        self.servers.stop()
+        self.instances.clear()
         if errors:
             raise Failed("\n".join(errors))
+
+    def stop(self) -> None:
+        try:
+            self.stop_instances()
+        finally:
+            self.servers.stop()
 
 
 def loop_program() -> Path:
