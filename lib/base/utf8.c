@@ -114,6 +114,12 @@ size_t utf8_plain_len(str s)
         if (!all_plain(x))
             break;
     }
+    if (i < s.n && s.n - i < sizeof x && s.n >= sizeof x) {
+        /* the last word once more, over the end of the one before */
+        memcpy(&x, s.p + s.n - sizeof x, sizeof x);
+        if (all_plain(x))
+            return s.n;
+    }
     while (i < s.n) {
         unsigned char c = (unsigned char)s.p[i];
 
