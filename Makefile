@@ -10,7 +10,8 @@ PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
 INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
 LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
 LIBS_COORD := -lhiredis
-LIBS_FCGI := -lfcgi
+LIBS_BASE := -lcrypto -lm
+LIBS_FCGI := -lfcgi -ljwt
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
@@ -89,20 +90,20 @@ $(B)/lib%.a:
 
 $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) -lm
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) -lm
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
 		$(B)/obj/tests/unit/support.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_FCGI) \
-		$(LIBS_COORD) $(LIBS_DATA) -lm
+		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
-		$(LIBS_COORD) $(LIBS_DATA) -lm
+		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)

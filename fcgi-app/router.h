@@ -6,6 +6,7 @@
  * first in the table. HEAD is served by GET's row.
  */
 #include "fcgi-app/reply.h"
+#include "lib/base/role.h"
 
 enum route_flag {
     ROUTE_IO = 1,       /* asks MongoDB: not for the last free thread */
