@@ -62,8 +62,9 @@ FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
 	clean help
 
-all: $(B)/fcgi-app ## build the programs
-	@ln -sf $(MODE)/fcgi-app build/fcgi-app
+PROGRAMS := fcgi-app sqlfree
+all: $(PROGRAMS:%=$(B)/%) ## build the programs
+	@for p in $(PROGRAMS); do ln -sf $(MODE)/$$p build/$$p; done
 
 setup: ## install what build, run and test need (a no-op when it is there)
 	@conf/dev/setup.sh
@@ -91,6 +92,10 @@ $(B)/lib%.a:
 $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/sqlfree: $(call objs,cli) $(LIBS)
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
@@ -149,7 +154,8 @@ format: ## clang-format over all C
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 -i
 
 clean: ## remove what was built (not the servers' data)
-	@rm -rf build/release build/debug build/san build/fuzz build/fcgi-app
+	@rm -rf build/release build/debug build/san build/fuzz \
+		$(PROGRAMS:%=build/%)
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

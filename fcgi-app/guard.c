@@ -1,6 +1,7 @@
 /* guard - see guard.h */
 #include "fcgi-app/guard.h"
 
+#include "fcgi-app/auth.h"
 #include "lib/base/conf.h"
 #include "lib/base/jread.h"
 #include "lib/data/form_in.h"
@@ -78,11 +79,28 @@ static enum err check_type(struct ctx *c, const struct request *q)
     return OK;
 }
 
+static bool needs_role(const struct ctx *c, const struct route *route)
+{
+    if ((route->flags & ROUTE_METRICS) && c->conf->metrics_public)
+        return false;
+    return c->conf->auth_enabled && route->least != ROLE_NONE;
+}
+
+bool guard_needs_io(const struct ctx *c, const struct route *route)
+{
+    return (route->flags & ROUTE_IO) || needs_role(c, route);
+}
+
 enum err guard_caller(struct ctx *c, struct request *q,
                       const struct route *route, struct reply *out)
 {
-    (void)c, (void)q, (void)route, (void)out;
-    return OK;
+    if ((route->flags & ROUTE_ACCESS) && !c->conf->auth_enabled)
+        return ctx_fail(c, ERR_AUTH_DISABLED,
+                        "Keys are managed while AUTH_ENABLED is true, or by "
+                        "the program sqlfree");
+    if (!needs_role(c, route))
+        return OK;
+    return auth_check(c, q, route->least, out);
 }
 
 enum err guard_body(struct ctx *c, struct request *q, const struct route *route)

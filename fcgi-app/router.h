@@ -14,6 +14,7 @@ enum route_flag {
     ROUTE_ALIAS = 4,    /* legacy form, off with API_LEGACY_ALIAS=false */
     ROUTE_HEALTH = 8,   /* stands under HEALTH_ENDPOINT */
     ROUTE_METRICS = 16, /* needs no role while METRICS_PUBLIC */
+    ROUTE_ACCESS = 32,  /* only while AUTH_ENABLED: ERR_AUTH_DISABLED */
 };
 
 typedef enum err (*route_handler)(struct ctx *c, const struct request *q,

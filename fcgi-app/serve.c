@@ -17,6 +17,7 @@
 #include <fcgiapp.h>
 
 #include "fcgi-app/access.h"
+#include "fcgi-app/auth.h"
 #include "fcgi-app/guard.h"
 #include "fcgi-app/measure.h"
 #include "fcgi-app/refresh.h"
@@ -162,7 +163,7 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     if (err || !route)
         return err;
     measure_route(q, route);
-    if (route->flags & ROUTE_IO)
+    if (guard_needs_io(c, route))
         return run_io(c, q, route, out);
     return run_route(c, q, route, out);
 }
@@ -252,6 +253,7 @@ static void *thread_run(void *arg)
             serve_connection(w, e.data.fd);
     }
     mongo_client_free(w->ctx.mongo);
+    auth_cache_free(w->ctx.auth);
     ctx_done(&w->ctx);
     buf_done(&w->body);
     free(w);
