@@ -17,8 +17,8 @@ static char *token_by(jwt_alg_t alg)
 
     assert_int_equal(jwt_new(&jwt), 0);
     assert_int_equal(jwt_add_grant_int(jwt, "exp", 1), 0);
-    assert_int_equal(
-        jwt_set_alg(jwt, alg, alg ? key : NULL, alg ? key_n : 0), 0);
+    assert_int_equal(jwt_set_alg(jwt, alg, alg ? key : NULL, alg ? key_n : 0),
+                     0);
     text = jwt_encode_str(jwt);
     assert_non_null(text);
     jwt_free(jwt);
