@@ -10,7 +10,8 @@ PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
 INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
 LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
 LIBS_COORD := -lhiredis
-LIBS_FCGI := -lfcgi
+LIBS_BASE := -lcrypto -lm
+LIBS_FCGI := -lfcgi -ljwt
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
@@ -62,8 +63,9 @@ FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
 	bench clean help
 
-all: $(B)/fcgi-app ## build the programs
-	@ln -sf $(MODE)/fcgi-app build/fcgi-app
+PROGRAMS := fcgi-app sqlfree
+all: $(PROGRAMS:%=$(B)/%) ## build the programs
+	@for p in $(PROGRAMS); do ln -sf $(MODE)/$$p build/$$p; done
 
 setup: ## install what build, run and test need (a no-op when it is there)
 	@conf/dev/setup.sh
@@ -97,21 +99,25 @@ $(B)/lib%.a:
 
 $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) -lm
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/sqlfree: $(call objs,cli) $(LIBS)
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o $(LIBS)
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) -lm
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
 		$(B)/obj/tests/unit/support.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_FCGI) \
-		$(LIBS_COORD) $(LIBS_DATA) -lm
+		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
-		$(LIBS_COORD) $(LIBS_DATA) -lm
+		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)
@@ -164,7 +170,8 @@ format: ## clang-format over all C
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 -i
 
 clean: ## remove what was built (not the servers' data)
-	@rm -rf build/release build/debug build/san build/fuzz build/fcgi-app
+	@rm -rf build/release build/debug build/san build/fuzz \
+		$(PROGRAMS:%=build/%)
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -17,6 +17,10 @@ enum err api_management_drop(struct ctx *, const struct request *,
 enum err api_management_health(struct ctx *, const struct request *,
                                struct reply *);
 
+enum err api_auth_list(struct ctx *, const struct request *, struct reply *);
+enum err api_auth_create(struct ctx *, const struct request *, struct reply *);
+enum err api_auth_revoke(struct ctx *, const struct request *, struct reply *);
+
 enum err api_health(struct ctx *, const struct request *, struct reply *);
 enum err api_health_live(struct ctx *, const struct request *, struct reply *);
 enum err api_health_ready(struct ctx *, const struct request *, struct reply *);

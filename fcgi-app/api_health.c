@@ -24,6 +24,14 @@ static void write_warnings(struct buf *b, const struct refresh_view *v)
                        "node is enough), or events are best effort\""));
         sep = ",";
     }
+    if (v->locked_out) {
+        buf_addf(b,
+                 "%s\"Access is on and nobody has a key: make one with "
+                 "`sqlfree keys create`, or set JWT_SECRET or "
+                 "JWT_PUBLIC_KEY\"",
+                 sep);
+        sep = ",";
+    }
     if (v->redis_evicts)
         buf_addf(b,
                  "%s\"Redis may evict keys: set maxmemory-policy to "

@@ -1,6 +1,7 @@
 /* guard - see guard.h */
 #include "fcgi-app/guard.h"
 
+#include "fcgi-app/auth.h"
 #include "fcgi-app/limit.h"
 #include "lib/base/conf.h"
 #include "lib/base/jread.h"
@@ -84,19 +85,46 @@ static bool is_limited(const struct route *route)
     return !(route->flags & (ROUTE_HEALTH | ROUTE_METRICS));
 }
 
+static bool needs_role(const struct ctx *c, const struct route *route)
+{
+    if ((route->flags & ROUTE_METRICS) && c->conf->metrics_public)
+        return false;
+    return c->conf->auth_enabled && route->least != ROLE_NONE;
+}
+
+bool guard_needs_io(const struct ctx *c, const struct route *route)
+{
+    return (route->flags & ROUTE_IO) || needs_role(c, route);
+}
+
+static enum err check_access(struct ctx *c, struct request *q,
+                             const struct route *route, struct reply *out)
+{
+    if ((route->flags & ROUTE_ACCESS) && !c->conf->auth_enabled)
+        return ctx_fail(c, ERR_AUTH_DISABLED,
+                        "Keys are managed while AUTH_ENABLED is true, or by "
+                        "the program sqlfree");
+    if (!needs_role(c, route))
+        return OK;
+    return auth_check(c, q, route->least, out);
+}
+
 enum err guard_caller(struct ctx *c, struct request *q,
                       const struct route *route, struct reply *out)
 {
+    enum err err = check_access(c, q, route, out), limited = OK;
+
     /* counted whether it may call or not: guessing has a limit as well */
-    return is_limited(route) ? limit_caller(c, q, out, route->flags & ROUTE_IO)
-                             : OK;
+    if (is_limited(route))
+        limited = limit_caller(c, q, out, guard_needs_io(c, route));
+    return limited ? limited : err;
 }
 
 void guard_outcome(struct ctx *c, const struct request *q,
                    const struct route *route, struct reply *out, enum err err)
 {
     if (is_limited(route))
-        limit_outcome(c, q, out, err, route->flags & ROUTE_IO);
+        limit_outcome(c, q, out, err, guard_needs_io(c, route));
 }
 
 enum err guard_body(struct ctx *c, struct request *q, const struct route *route)

@@ -8,6 +8,9 @@
 
 typedef struct _bson_t bson_t;
 
+/* The route does I/O itself, or the look-up of its caller may. */
+bool guard_needs_io(const struct ctx *c, const struct route *route);
+
 /* Who calls, may they, and how often: before anything of the body is read. */
 MUST_CHECK enum err guard_caller(struct ctx *c, struct request *q,
                                  const struct route *route, struct reply *out);

@@ -100,8 +100,7 @@ static uint64_t hash(uint64_t seed, str s)
 /* P:rate:<caller>; a cut caller is longer than any whole one. */
 static str key_of(const struct conf *conf, str caller, char key[KEY_MAX])
 {
-    struct buf b = {
-        .p = key, .cap = KEY_MAX, .max = KEY_MAX, .full = ERR_INTERNAL};
+    struct buf b = buf_over(key, KEY_MAX);
     char block[ADDR_TEXT_MAX];
     struct addr addr;
 

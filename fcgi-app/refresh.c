@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "fcgi-app/auth.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/coord/rds.h"
@@ -28,6 +29,7 @@ enum flag {
     REDIS_ON = 64,
     REDIS_UP = 128,
     REDIS_EVICTS = 256,
+    LOCKED_OUT = 512,
 };
 
 static atomic_uint flags;
@@ -43,6 +45,7 @@ struct refresh_view refresh_view(void)
         .stopping = f & STOPPING,
         .db_up = f & DB_UP,
         .db_lost = f & DB_LOST,
+        .locked_out = f & LOCKED_OUT,
         .standalone = f & STANDALONE,
         .redis = !(f & REDIS_ON) ? REFRESH_REDIS_OFF
                  : f & REDIS_UP  ? REFRESH_REDIS_UP
@@ -119,6 +122,24 @@ static bool look_at_db(struct mongo_pool *pool, ms *last_up)
     return up;
 }
 
+/* True once nothing is left to do: keys have their index and one is there. */
+static bool prepare_access(const struct refresh_task *t)
+{
+    bool was = atomic_load(&flags) & LOCKED_OUT;
+    bool open;
+
+    if (!t->conf->auth_enabled)
+        return true;
+    if (!auth_prepare(t->conf, t->pool, &open))
+        return false;
+    if (!open && !was)
+        log_note(LOG_WARN, "auth.no_credentials",
+                 "AUTH_ENABLED is true, but there is no API key and no JWT "
+                 "setting: make a key with `sqlfree keys create`");
+    set_flag(LOCKED_OUT, !open);
+    return open;
+}
+
 static void look_at_redis(struct rds *redis)
 {
     bool was = atomic_load(&flags) & REDIS_UP;
@@ -167,11 +188,12 @@ void *refresh_run(void *arg)
     int fd = eventfd(0, EFD_CLOEXEC);
     struct rds *redis = open_redis(t->conf);
     ms last_up = clock_mono_ms();
-    bool reached;
+    bool reached, prepared;
 
     atomic_store(&stop_fd, fd);
     look_at_redis(redis);
     reached = reach_db(t, fd, &last_up);
+    prepared = reached && prepare_access(t);
     set_flag(reached ? STARTED : GAVE_UP, true);
     t->on_state();
     if (reached && (atomic_load(&flags) & STANDALONE))
@@ -179,7 +201,8 @@ void *refresh_run(void *arg)
                  "MongoDB is not a replica set: events are best effort");
     while (reached && wait_for(fd, EVERY_MS)) {
         look_at_redis(redis);
-        (void)look_at_db(t->pool, &last_up);
+        if (look_at_db(t->pool, &last_up) && !prepared)
+            prepared = prepare_access(t);
     }
     rds_free(redis);
     return NULL;

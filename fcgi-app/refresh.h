@@ -20,6 +20,7 @@ struct refresh_view {
     bool stopping;
     bool db_up;
     bool db_lost;    /* unreachable for 10 s */
+    bool locked_out; /* access is on, and nobody has a key or token */
     bool standalone; /* no replica set: no transactions */
     enum refresh_redis redis;
     bool redis_evicts;

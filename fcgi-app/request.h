@@ -21,14 +21,6 @@ enum http_method {
     HTTP_OTHER /* PATCH, TRACE and whatever else: never on a route */
 };
 
-/* Each may do what the one before may. */
-enum role {
-    ROLE_NONE,
-    ROLE_READ,
-    ROLE_WRITE,
-    ROLE_ADMIN
-};
-
 enum {
     REQUEST_PARAMS_MAX = 2 /* parameters in one route's path */
 };

@@ -6,6 +6,7 @@
  * first in the table. HEAD is served by GET's row.
  */
 #include "fcgi-app/reply.h"
+#include "lib/base/role.h"
 
 enum route_flag {
     ROUTE_IO = 1,       /* asks MongoDB: not for the last free thread */
@@ -13,6 +14,7 @@ enum route_flag {
     ROUTE_ALIAS = 4,    /* legacy form, off with API_LEGACY_ALIAS=false */
     ROUTE_HEALTH = 8,   /* stands under HEALTH_ENDPOINT */
     ROUTE_METRICS = 16, /* needs no role while METRICS_PUBLIC */
+    ROUTE_ACCESS = 32,  /* only while AUTH_ENABLED: ERR_AUTH_DISABLED */
 };
 
 typedef enum err (*route_handler)(struct ctx *c, const struct request *q,

@@ -22,6 +22,10 @@ const struct route routes[] = {
     {HTTP_DELETE, "/api/management/collections/:name", api_management_drop,   ROLE_ADMIN, ROUTE_IO},
     {HTTP_GET,    "/api/management/health",            api_management_health, ROLE_READ,  ROUTE_IO},
 
+    {HTTP_GET,    "/api/auth/keys",     api_auth_list,   ROLE_ADMIN, ROUTE_ACCESS | ROUTE_IO},
+    {HTTP_POST,   "/api/auth/keys",     api_auth_create, ROLE_ADMIN, ROUTE_ACCESS | ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/auth/keys/:id", api_auth_revoke, ROLE_ADMIN, ROUTE_ACCESS | ROUTE_IO},
+
     {HTTP_GET,    "/api/:c",     api_db_list,   ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},
     {HTTP_POST,   "/api/:c",     api_db_create, ROLE_WRITE, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/:c/:id", api_db_get,    ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},

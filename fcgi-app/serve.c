@@ -17,6 +17,7 @@
 #include <fcgiapp.h>
 
 #include "fcgi-app/access.h"
+#include "fcgi-app/auth.h"
 #include "fcgi-app/guard.h"
 #include "fcgi-app/limit.h"
 #include "fcgi-app/measure.h"
@@ -181,7 +182,7 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     if (!route)
         return OK;
     measure_route(q, route);
-    if (route->flags & ROUTE_IO)
+    if (guard_needs_io(c, route))
         return run_io(c, q, route, out);
     return run_route(c, q, route, out);
 }
@@ -272,6 +273,7 @@ static void *thread_run(void *arg)
     }
     mongo_client_free(w->ctx.mongo);
     rds_free(w->ctx.rds);
+    auth_cache_free(w->ctx.auth);
     ctx_done(&w->ctx);
     buf_done(&w->body);
     free(w);

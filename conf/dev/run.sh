@@ -90,6 +90,8 @@ fi
 export FCGI_LISTEN="unix:$sockets/app.sock" PORT=$port
 export WEBHOOK_ALLOW_CIDRS=${WEBHOOK_ALLOW_CIDRS:-127.0.0.0/8,::1/128}
 export FCGI_SOCKET_MODE=${FCGI_SOCKET_MODE:-0660} DRAIN_DELAY_MS=0
+# for sqlfree in another shell: --env-file build/run/run.env
+(umask 077 && echo "MONGODB_URI=$MONGODB_URI" >"$run/run.env")
 start "$run/fcgi-app.log" build/fcgi-app
 until_true 10 "$run/fcgi-app.log" test -S "$sockets/app.sock"
 
@@ -113,7 +115,13 @@ else
 fi
 base=http://localhost:$port
 until_true 20 "${run}/$web.log" curl -fsS "$base/health/ready"
-[ -n "$own_db" ] || conf/dev/seed.sh "$base"
+key=
+if build/fcgi-app --print-config 2>/dev/null | grep -q '^AUTH_ENABLED=true ' &&
+    [ -z "$own_db" ]; then
+    key=$(build/sqlfree keys create --name "make run" --role admin \
+        --expires 24h 2>"$run/sqlfree.log")
+fi
+[ -n "$own_db" ] || conf/dev/seed.sh "$base" "$key"
 
 cat <<EOF
 
@@ -126,6 +134,8 @@ sql-free answers on $base behind $web.
   curl $base/api/management/collections
   curl $base/health
 
+${key:+Access is on: add to each  -H 'Authorization: Bearer $key'
+}API keys: build/sqlfree --env-file build/run/run.env keys create|list|revoke
 Logs and data: build/run. Ctrl-C stops everything.
 EOF
 # ends when one of ours ends, which is then told

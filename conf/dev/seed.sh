@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# seed.sh BASE - sample users, products and orders, made through the API; a
-# collection that exists already is left alone.
+# seed.sh BASE [KEY] - sample users, products and orders, made through the API;
+# a collection that exists already is left alone. KEY: where access is on.
 set -euo pipefail
-base=$1
+base=$1 key=${2:-}
+
+ask() {
+    curl -fsS -o /dev/null ${key:+-H "Authorization: Bearer $key"} "$@"
+}
 
 seed() {
     local collection=$1 doc
-    curl -fsS -o /dev/null "$base/api/db/$collection?limit=1" 2>/dev/null &&
+    ask "$base/api/db/$collection?limit=1" 2>/dev/null &&
         return 0
     while read -r doc; do
-        curl -fsS -o /dev/null -H 'Content-Type: application/json' \
-            --data-binary "$doc" "$base/api/db/$collection"
+        ask -H 'Content-Type: application/json' --data-binary "$doc" \
+            "$base/api/db/$collection"
     done
 }
 

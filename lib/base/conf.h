@@ -165,6 +165,7 @@ struct conf {
     bool auth_enabled;
     const char *jwt_secret;
     const char *jwt_public_key;
+    int64_t jwt_public_key_use; /* enum hash_key; made, no setting */
     int64_t jwt_expiration;
     const char *jwt_issuer;
     const char *jwt_audience;
@@ -217,6 +218,9 @@ struct conf {
 struct conf *conf_new(char **env, const char *env_file, FILE *out,
                       int *out_problems);
 void conf_free(struct conf *c);
+
+/* "90s", "15m", "24h", "7d": the form of spans, also on a command line. */
+bool conf_span(str v, ms *out);
 
 /* NAME=value  # module, source: all rows in table order, secrets masked. */
 void conf_print(const struct conf *c, FILE *out);

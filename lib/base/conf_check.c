@@ -1,8 +1,11 @@
 /* conf_check - settings that follow from others, and rules between settings */
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/conf_row.h"
+#include "lib/base/hash.h"
 #include "lib/base/id.h"
 #include "lib/base/log.h"
 
@@ -249,6 +252,47 @@ static void check_texts(struct conf_judge *j)
                      "path not under /api");
 }
 
+/*
+ * By a child that ends at once: a supervisor keeps no state of libcrypto. A
+ * child that dies over the key has judged it as well.
+ */
+static enum hash_key judge_apart(str pem)
+{
+    unsigned char kind = HASH_KEY_NONE;
+    int ends[2];
+    pid_t child;
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return HASH_KEY_NONE;
+    child = fork();
+    if (child == 0) {
+        kind = (unsigned char)hash_key_judge(pem);
+        _exit(write(ends[1], &kind, 1) != 1);
+    }
+    close(ends[1]);
+    if (child > 0) {
+        if (read(ends[0], &kind, 1) != 1)
+            kind = HASH_KEY_NONE;
+        (void)waitpid(child, NULL, 0);
+    }
+    close(ends[0]);
+    return (enum hash_key)kind;
+}
+
+static void check_public_key(struct conf_judge *j)
+{
+    struct conf *c = j->conf;
+    str pem = str_of(c->jwt_public_key);
+
+    if (pem.n == 0)
+        return;
+    c->jwt_public_key_use = judge_apart(pem);
+    if (c->jwt_public_key_use == HASH_KEY_NONE)
+        conf_problem(j, conf_row_at(AT(jwt_public_key)), pem,
+                     "a public key that can be read, RSA of 2048 bits or more "
+                     "or EC on the curve P-256");
+}
+
 static void check_warned(struct conf_judge *j)
 {
     const struct conf *c = j->conf;
@@ -269,5 +313,6 @@ void conf_check(struct conf_judge *j)
         check_order(j, &orders[i]);
     check_listen(j);
     check_texts(j);
+    check_public_key(j);
     check_warned(j);
 }

@@ -49,6 +49,11 @@ static void units_write(const struct unit *u, size_t n, int64_t v,
         }
 }
 
+bool conf_span(str v, ms *out)
+{
+    return units_read(spans, 4, v, out);
+}
+
 static bool octal_read(str v, int64_t *out)
 {
     int64_t got = 0;
@@ -82,7 +87,7 @@ static bool whole_read(const struct conf_row *row, str v, int64_t *out)
     if (row->type == CONF_SIZE)
         return units_read(sizes, 3, v, out);
     if (row->type == CONF_SPAN)
-        return units_read(spans, 4, v, out);
+        return conf_span(v, out);
     if (row->type == CONF_OCTAL)
         return octal_read(v, out);
     if (row->type == CONF_ENUM)
@@ -347,10 +352,16 @@ static str uri_mask(struct arena *a, str v)
     return v;
 }
 
+/* What stands where a public key belongs may be the private one. */
+static bool is_no_public_key(const struct conf_row *row, str v)
+{
+    return str_find_str(v, STR("PRIVATE")) != SIZE_MAX ||
+           (row->form == CONF_PEM && !conf_form_ok(CONF_PEM, v, NULL));
+}
+
 void conf_value_show(const struct conf_row *row, str v, struct buf *b)
 {
-    bool is_secret =
-        row->type == CONF_SECRET || str_find_str(v, STR("PRIVATE")) < v.n;
+    bool is_secret = row->type == CONF_SECRET || is_no_public_key(row, v);
     struct arena a;
 
     arena_init(&a, 64 * (size_t)CONF_TEXT_FREE);

@@ -39,6 +39,11 @@ enum err ctx_fail(struct ctx *c, enum err err, const char *fmt, ...)
     return err;
 }
 
+enum err ctx_no_memory(struct ctx *c)
+{
+    return ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");
+}
+
 void ctx_forgive(struct ctx *c)
 {
     c->err = OK;
@@ -50,7 +55,7 @@ void *ctx_alloc(struct ctx *c, size_t bytes)
     void *p = arena_alloc(&c->arena, bytes);
 
     if (!p)
-        (void)ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");
+        (void)ctx_no_memory(c);
     return p;
 }
 

@@ -11,6 +11,7 @@
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 
+struct auth_cache;
 struct conf;
 struct mongo;
 struct rds;
@@ -24,6 +25,7 @@ struct ctx {
     const struct conf *conf; /* borrowed, until the process ends */
     struct mongo *mongo;     /* this thread's client, or NULL */
     struct rds *rds;         /* this thread's connection, or NULL */
+    struct auth_cache *auth; /* tokens this thread knows, or NULL */
     str request_id;          /* until ctx_reset */
 };
 
@@ -34,6 +36,9 @@ void ctx_reset(struct ctx *c);
 /* Notes the first failure and returns `err`, so that it can be returned. */
 enum err ctx_fail(struct ctx *c, enum err err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ERR_OVERLOADED, noted: for who gets NULL from the arena or a library. */
+enum err ctx_no_memory(struct ctx *c);
 
 /* Forgets a failure that the caller has dealt with. */
 void ctx_forgive(struct ctx *c);

@@ -48,6 +48,28 @@ void id_hex(const void *bytes, size_t n, char *out)
     *out = '\0';
 }
 
+void id_base64url(const void *bytes, size_t n, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    const unsigned char *from = bytes;
+    unsigned bits = 0, held = 0; /* held: how many of them wait */
+
+    for (size_t i = 0; i < n; i++) {
+        bits = bits << 8 | from[i];
+        for (held += 8; held >= 6; held -= 6)
+            *out++ = digits[bits >> (held - 6) & 63];
+    }
+    if (held > 0)
+        *out++ = digits[bits << (6 - held) & 63];
+    *out = '\0';
+}
+
+bool id_is_object(str s)
+{
+    return s.n == ID_OBJECT_MAX - 1 && str_is_hex(s);
+}
+
 enum err id_object(ms wall, char out[ID_OBJECT_MAX])
 {
     unsigned char id[OBJECT_BYTES];

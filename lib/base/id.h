@@ -17,8 +17,13 @@ uint32_t id_chance(void);
 /* n bytes as 2 * n lower-case hex digits and NUL. */
 void id_hex(const void *bytes, size_t n, char *out);
 
+/* Base64url without padding (RFC 4648, 5): (4 * n + 2) / 3 characters, NUL. */
+void id_base64url(const void *bytes, size_t n, char *out);
+
 /* An object id: seconds of `wall`, 8 random bytes. */
 MUST_CHECK enum err id_object(ms wall, char out[ID_OBJECT_MAX]);
+
+bool id_is_object(str s);
 
 /*
  * host, `-` and 8 hex digits of boot_id and listen (pure). The same input

@@ -3,6 +3,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/base/id.h"
 #include "lib/data/search.h"
 #include "lib/data/shared.h"
 
@@ -49,16 +50,11 @@ enum err doc_key(struct ctx *c, str collection, str id, struct doc_key *out)
     return doc_collection(c, collection, &out->collection);
 }
 
-static bool is_oid_text(str s)
-{
-    return s.n == 24 && str_is_hex(s);
-}
-
 bool doc_oid(str id, bson_oid_t *out)
 {
     char hex[25] = {0};
 
-    if (!is_oid_text(id))
+    if (!id_is_object(id))
         return false;
     memcpy(hex, id.p, 24);
     bson_oid_init_from_string(out, hex);
@@ -119,7 +115,7 @@ static enum err by_id(struct ctx *c, const struct doc_key *key, id_try try,
 {
     const bson_t *found = NULL;
 
-    for (int as_oid = is_oid_text(key->id); as_oid >= 0; as_oid--) {
+    for (int as_oid = id_is_object(key->id); as_oid >= 0; as_oid--) {
         bson_t *filter = id_filter(c, key->id, as_oid);
         enum err err;
 
@@ -217,7 +213,7 @@ static enum err check_same_id(struct ctx *c, const struct doc_key *key,
     if (BSON_ITER_HOLDS_UTF8(it)) {
         text = bson_iter_utf8(it, &n);
         if (str_eq((str){text, n}, key->id) ||
-            (is_oid_text(key->id) && str_eq_nocase((str){text, n}, key->id)))
+            (id_is_object(key->id) && str_eq_nocase((str){text, n}, key->id)))
             return OK;
     }
     return ctx_fail(c, ERR_ID_MISMATCH,

@@ -26,6 +26,7 @@ import pymongo
 ROOT = Path(__file__).resolve().parents[2]
 MODE = os.environ.get("MODE", "release")
 APP = ROOT / "build" / MODE / "fcgi-app"
+CLI = ROOT / "build" / MODE / "sqlfree"
 WEBS = ("nginx", "lighttpd")
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -194,6 +195,7 @@ class Instance:
         ready: bool = True,
         **settings,
     ):
+        self.servers = servers
         self.folder = Path(tempfile.mkdtemp(prefix="sf"))
         self.socket = self.folder / "app.sock"
         self.web_name = web
@@ -332,6 +334,17 @@ class Instance:
         with self.dial(timeout) as s:
             s.sendall(data)
             return read_all(s)
+
+    def cli(self, *words) -> subprocess.CompletedProcess:
+        """sqlfree with this instance's settings."""
+        return subprocess.run(
+            [CLI, *words],
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def events(self) -> list[dict]:
         """The log lines that are JSON objects."""

@@ -451,6 +451,7 @@ static void secrets_are_never_shown(void **state)
     is_masked("REDIS_PASSWORD=hunter2", "hunter2");
     is_masked("JWT_SECRET=hunter2", "hunter2");
     is_masked("JWT_PUBLIC_KEY=-----BEGIN PRIVATE KEY-----hunter2", "hunter2");
+    is_masked("JWT_PUBLIC_KEY=hunter2", "hunter2");
     is_masked("REDIS_URL=redis://u:hunter2@h", "hunter2");
     is_masked("REDIS_URL=redis://u:a/hunter2@b@h:x", "hunter2");
     is_masked("REDIS_URL=rediss://:hunter2@h", "hunter2");

@@ -22,6 +22,31 @@ static void hex_is_lower_case_and_ends_with_nul(void **state)
     assert_string_equal(out, "009fff10");
 }
 
+/* RFC 4648, 10, in the alphabet of its section 5 and without padding */
+static void base64url_is_the_published_one(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", ""},           {"f", "Zg"},        {"fo", "Zm8"},
+        {"foo", "Zm9v"},    {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"},
+        {"\xfb\xff", "-_8"}};
+    char out[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        id_base64url(rows[i][0], strlen(rows[i][0]), out);
+        assert_string_equal(out, rows[i][1]);
+    }
+}
+
+static void object_id_is_24_hex_digits(void **state)
+{
+    (void)state;
+    assert_true(id_is_object(STR("0123456789abcdefABCDEF01")));
+    assert_false(id_is_object(STR("0123456789abcdefABCDEF0")));
+    assert_false(id_is_object(STR("0123456789abcdefABCDEF012")));
+    assert_false(id_is_object(STR("0123456789abcdefABCDEFgg")));
+}
+
 static void object_id_starts_with_its_seconds(void **state)
 {
     char a[ID_OBJECT_MAX], b[ID_OBJECT_MAX];
@@ -70,6 +95,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(hex_is_lower_case_and_ends_with_nul),
+        cmocka_unit_test(base64url_is_the_published_one),
+        cmocka_unit_test(object_id_is_24_hex_digits),
         cmocka_unit_test(object_id_starts_with_its_seconds),
         cmocka_unit_test(instance_name_depends_on_all_of_its_parts),
         cmocka_unit_test(instance_name_is_legal_whatever_the_host),

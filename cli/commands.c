@@ -1,0 +1,52 @@
+/* commands - see commands.h */
+#include "cli/commands.h"
+
+#include <stdio.h>
+
+#include "lib/base/program.h"
+
+const struct command commands[] = {
+    {"keys", "create", cmd_keys_create},
+    {"keys", "list", cmd_keys_list},
+    {"keys", "revoke", cmd_keys_revoke},
+};
+
+const size_t commands_n = sizeof commands / sizeof *commands;
+
+static struct option *option_find(struct option *options, size_t n,
+                                  const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(options[i].name, name) == 0)
+            return &options[i];
+    return NULL;
+}
+
+int command_options(const struct words *w, struct option *options, size_t n)
+{
+    for (int i = 0; i < w->n; i++) {
+        struct option *o = option_find(options, n, w->v[i]);
+
+        if (!o)
+            return program_misuse(w->program, "unknown word or option %s",
+                                  w->v[i]);
+        if (o->value)
+            return program_misuse(w->program, "%s: given twice", o->name);
+        if (++i == w->n)
+            return program_misuse(w->program, "%s: expected a value behind it",
+                                  o->name);
+        o->value = w->v[i];
+    }
+    return PROGRAM_GO;
+}
+
+int command_failed(const struct ctx *c, const struct words *w)
+{
+    fprintf(stderr, "%s: %s (%s)\n", w->program->name,
+            c->reason[0] ? c->reason : err_label(c->err), err_code(c->err));
+    if (c->err == ERR_DB_UNAVAILABLE)
+        fputs("MONGODB_CONNECTION_STRING says where it is looked for; "
+              "--print-config shows it\n",
+              stderr);
+    return PROGRAM_FAILED;
+}

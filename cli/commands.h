@@ -1,0 +1,47 @@
+#pragma once
+/*
+ * commands - THE table of what sqlfree can do
+ *
+ * A command gets the words behind its own and a unit of work with a MongoDB
+ * client. What it gives goes to stdout, all that is said about it to stderr.
+ */
+#include <stdbool.h>
+
+#include "lib/base/ctx.h"
+
+struct program;
+
+struct words {
+    const struct program *program;
+    char **v;
+    int n;
+};
+
+/* Gives the exit code, having told what went wrong. */
+typedef int (*command_run)(struct ctx *c, const struct words *w);
+
+struct command {
+    const char *group, *verb; /* the first two words */
+    command_run run;
+};
+
+extern const struct command commands[];
+extern const size_t commands_n;
+
+int cmd_keys_create(struct ctx *c, const struct words *w);
+int cmd_keys_list(struct ctx *c, const struct words *w);
+int cmd_keys_revoke(struct ctx *c, const struct words *w);
+
+/* One option "--name VALUE" of a command. */
+struct option {
+    const char *name;
+    const char *value; /* NULL: not given */
+};
+
+/*
+ * Fills the options; any other word is told. PROGRAM_GO, or the exit code.
+ */
+int command_options(const struct words *w, struct option *options, size_t n);
+
+/* Tells the ctx's failure; gives PROGRAM_FAILED. */
+int command_failed(const struct ctx *c, const struct words *w);

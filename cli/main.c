@@ -1,0 +1,78 @@
+/* main - the sqlfree program: words to a command row, exit codes */
+#include <stdio.h>
+
+#include "cli/commands.h"
+#include "lib/base/clock.h"
+#include "lib/base/program.h"
+#include "lib/data/mongo.h"
+
+enum {
+    PATIENCE_MS = 15000, /* with a database that does not answer */
+    MEMORY_BYTES = 64 << 20
+};
+
+static const struct program program = {
+    "sqlfree",
+    "usage: sqlfree [SWITCH]... COMMAND\n"
+    "\n"
+    "  keys create --name NAME --role read|write|admin [--expires SPAN]\n"
+    "                   make an API key and print it; SPAN as 90s, 15m, 24h, "
+    "7d\n"
+    "  keys list        show all keys, but not the secret part\n"
+    "  keys revoke ID   end a key; it is dead everywhere within 5 s\n"
+    "\n"
+    "Works on the database of the settings. Exit codes: 0 done, 1 failed,\n"
+    "2 bad settings or usage.\n",
+    true,
+};
+
+static const struct command *command_find(const char *group, const char *verb)
+{
+    for (size_t i = 0; i < commands_n; i++)
+        if (strcmp(commands[i].group, group) == 0 &&
+            strcmp(commands[i].verb, verb) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int run(const struct conf *conf, const struct command *command,
+               const struct words *w)
+{
+    struct mongo_pool *pool = mongo_pool_new(conf, 1);
+    struct ctx c;
+    int code;
+
+    if (!pool)
+        return PROGRAM_FAILED; /* the log has said why */
+    ctx_init(&c, conf, MEMORY_BYTES);
+    c.deadline = clock_mono_ms() + PATIENCE_MS;
+    c.mongo = mongo_client_new(pool);
+    if (!c.mongo)
+        (void)ctx_no_memory(&c);
+    code = c.mongo ? command->run(&c, w) : command_failed(&c, w);
+    ctx_done(&c);
+    mongo_client_free(c.mongo);
+    mongo_pool_free(pool);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct conf *conf;
+    int code = program_start(&program, &argc, argv, &conf);
+    struct words words = {&program, argv + 3, argc - 3};
+    const struct command *command;
+
+    if (code != PROGRAM_GO)
+        return code;
+    command = argc > 2 ? command_find(argv[1], argv[2]) : NULL;
+    if (command)
+        code = run(conf, command, &words);
+    else if (argc > 1)
+        code = program_misuse(&program, "unknown command %s%s%s", argv[1],
+                              argc > 2 ? " " : "", argc > 2 ? argv[2] : "");
+    else
+        code = program_misuse(&program, "expected a command");
+    conf_free(conf);
+    return code;
+}
