@@ -80,11 +80,6 @@ static enum err check_type(struct ctx *c, const struct request *q)
     return OK;
 }
 
-static bool is_limited(const struct route *route)
-{
-    return !(route->flags & (ROUTE_HEALTH | ROUTE_METRICS));
-}
-
 static bool needs_role(const struct ctx *c, const struct route *route)
 {
     if ((route->flags & ROUTE_METRICS) && c->conf->metrics_public)
@@ -109,15 +104,21 @@ static enum err check_access(struct ctx *c, struct request *q,
     return auth_check(c, q, route->least, out);
 }
 
+static bool is_limited(const struct route *route)
+{
+    return !(route->flags & (ROUTE_HEALTH | ROUTE_METRICS));
+}
+
 enum err guard_caller(struct ctx *c, struct request *q,
                       const struct route *route, struct reply *out)
 {
-    enum err err = check_access(c, q, route, out), limited = OK;
+    enum err denied = check_access(c, q, route, out), limited;
 
+    if (!is_limited(route))
+        return denied;
     /* counted whether it may call or not: guessing has a limit as well */
-    if (is_limited(route))
-        limited = limit_caller(c, q, out, guard_needs_io(c, route));
-    return limited ? limited : err;
+    limited = limit_caller(c, q, out, guard_needs_io(c, route));
+    return limited ? limited : denied;
 }
 
 void guard_outcome(struct ctx *c, const struct request *q,
