@@ -56,11 +56,12 @@ objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
 LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
+BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
-	clean help
+	bench clean help
 
 PROGRAMS := fcgi-app sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs
@@ -81,6 +82,13 @@ $(B)/obj/%.o: %.c
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# the Lua scripts as C, for the one file that includes them
+$(B)/gen/lua_rows.h: sql-free-schemas/embed.sh $(wildcard sql-free-schemas/redis/*.lua)
+	@mkdir -p $(@D)
+	@$< >$@.new && mv $@.new $@
+$(B)/obj/lib/coord/rds_script.o: $(B)/gen/lua_rows.h
+$(B)/obj/lib/coord/rds_script.o: CFLAGS += -I$(B)
+
 $(B)/libbase.a: $(call objs,lib/base)
 $(B)/libdata.a: $(call objs,lib/data)
 $(B)/libcoord.a: $(call objs,lib/coord)
@@ -97,7 +105,8 @@ $(B)/sqlfree: $(call objs,cli) $(LIBS)
 	@echo "  LD $@"
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_DATA) $(LIBS_BASE)
 
-$(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o $(B)/obj/tests/unit/support.o $(LIBS)
+$(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
+		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
@@ -109,6 +118,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
 		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)
 
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
@@ -126,6 +138,10 @@ frontends: all ## what web servers make of odd requests
 platform: all $(PLATFORM) ## behaviours of libraries and servers we lean on
 	@tests/unit/run.sh $(PLATFORM)
 	@$(PY) -m pytest -q -p no:cacheprovider tests/platform
+
+bench: setup ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
+	@$(MAKE) --no-print-directory -s all $(BENCH)
+	@$(PY) tests/bench/bench.py
 
 san: ## units and cases under ASan and UBSan
 	@$(MAKE) --no-print-directory MODE=san check

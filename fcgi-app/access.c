@@ -35,11 +35,15 @@ static void write_json(struct buf *b, const struct request *q,
     jwrite_str(b, str_head(q->method_name, 20));
     buf_add(b, STR(",\"path\":"));
     jwrite_str(b, path_of(q));
-    buf_addf(b,
-             ",\"route\":\"%s\",\"status\":%d,\"durationMs\":%lld,"
-             "\"bytes\":%lld,\"client\":",
-             q->route ? q->route : "", out->status, (long long)took,
-             (long long)out->sent_bytes);
+    buf_add(b, STR(",\"route\":\""));
+    buf_add(b, str_of(q->route));
+    buf_add(b, STR("\",\"status\":"));
+    buf_add_i64(b, out->status);
+    buf_add(b, STR(",\"durationMs\":"));
+    buf_add_i64(b, took);
+    buf_add(b, STR(",\"bytes\":"));
+    buf_add_i64(b, out->sent_bytes);
+    buf_add(b, STR(",\"client\":"));
     jwrite_str(b, q->client);
     buf_add(b, STR(",\"requestId\":"));
     jwrite_str(b, out->c->request_id);
@@ -70,10 +74,7 @@ static void write_text(struct buf *b, const struct request *q,
 size_t access_line(const struct request *q, const struct reply *out, ms took,
                    char line[ACCESS_LINE_MAX])
 {
-    struct buf b = {.p = line,
-                    .cap = ACCESS_LINE_MAX,
-                    .max = ACCESS_LINE_MAX,
-                    .full = ERR_INTERNAL};
+    struct buf b = buf_over(line, ACCESS_LINE_MAX);
 
     if (off)
         return 0;

@@ -114,11 +114,19 @@ static bool wants_no_count(const struct request *q)
     return false;
 }
 
+static void write_number(struct buf *b, const char *before, int64_t n)
+{
+    buf_add(b, str_of(before));
+    buf_add_i64(b, n);
+}
+
 static void write_pagination(struct buf *b, const struct list_query *list,
                              const struct doc_page *page)
 {
-    buf_addf(b, "],\"pagination\":{\"page\":%lld,\"limit\":%lld",
-             (long long)list->page, (long long)list->limit);
+    int64_t pages = (page->total + list->limit - 1) / list->limit;
+
+    write_number(b, "],\"pagination\":{\"page\":", list->page);
+    write_number(b, ",\"limit\":", list->limit);
     if (page->total < 0) {
         buf_addf(b,
                  ",\"total\":null,\"pages\":null,\"totalPages\":null,"
@@ -126,10 +134,10 @@ static void write_pagination(struct buf *b, const struct list_query *list,
                  page->more ? "true" : "false");
         return;
     }
-    buf_addf(b, ",\"total\":%lld,\"pages\":%lld,\"totalPages\":%lld}",
-             (long long)page->total,
-             (long long)((page->total + list->limit - 1) / list->limit),
-             (long long)((page->total + list->limit - 1) / list->limit));
+    write_number(b, ",\"total\":", page->total);
+    write_number(b, ",\"pages\":", pages);
+    write_number(b, ",\"totalPages\":", pages);
+    buf_add_char(b, '}');
 }
 
 static enum err write_rows(struct ctx *c, struct doc_page *page, struct buf *b)

@@ -2,6 +2,7 @@
 #include "fcgi-app/guard.h"
 
 #include "fcgi-app/auth.h"
+#include "fcgi-app/limit.h"
 #include "lib/base/conf.h"
 #include "lib/base/jread.h"
 #include "lib/data/form_in.h"
@@ -91,8 +92,8 @@ bool guard_needs_io(const struct ctx *c, const struct route *route)
     return (route->flags & ROUTE_IO) || needs_role(c, route);
 }
 
-enum err guard_caller(struct ctx *c, struct request *q,
-                      const struct route *route, struct reply *out)
+static enum err check_access(struct ctx *c, struct request *q,
+                             const struct route *route, struct reply *out)
 {
     if ((route->flags & ROUTE_ACCESS) && !c->conf->auth_enabled)
         return ctx_fail(c, ERR_AUTH_DISABLED,
@@ -101,6 +102,30 @@ enum err guard_caller(struct ctx *c, struct request *q,
     if (!needs_role(c, route))
         return OK;
     return auth_check(c, q, route->least, out);
+}
+
+static bool is_limited(const struct route *route)
+{
+    return !(route->flags & (ROUTE_HEALTH | ROUTE_METRICS));
+}
+
+enum err guard_caller(struct ctx *c, struct request *q,
+                      const struct route *route, struct reply *out)
+{
+    enum err denied = check_access(c, q, route, out), limited;
+
+    if (!is_limited(route))
+        return denied;
+    /* counted whether it may call or not: guessing has a limit as well */
+    limited = limit_caller(c, q, out, guard_needs_io(c, route));
+    return limited ? limited : denied;
+}
+
+void guard_outcome(struct ctx *c, const struct request *q,
+                   const struct route *route, struct reply *out, enum err err)
+{
+    if (is_limited(route))
+        limit_outcome(c, q, out, err, guard_needs_io(c, route));
 }
 
 enum err guard_body(struct ctx *c, struct request *q, const struct route *route)

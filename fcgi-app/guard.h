@@ -15,6 +15,10 @@ bool guard_needs_io(const struct ctx *c, const struct route *route);
 MUST_CHECK enum err guard_caller(struct ctx *c, struct request *q,
                                  const struct route *route, struct reply *out);
 
+/* After the handler, before the reply: what depends on the outcome. */
+void guard_outcome(struct ctx *c, const struct request *q,
+                   const struct route *route, struct reply *out, enum err err);
+
 /* Reads and checks the body of a ROUTE_BODY row; else does nothing. */
 MUST_CHECK enum err guard_body(struct ctx *c, struct request *q,
                                const struct route *route);

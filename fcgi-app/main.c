@@ -1,9 +1,10 @@
 /*
  * main - the fcgi-app program: settings, the listening socket, and a
  * supervisor over FCGI_PROCESSES serving children. The supervisor has one
- * thread and opens nothing but the socket.
+ * thread and opens nothing but the socket and what its children share.
  */
 #include "fcgi-app/access.h"
+#include "fcgi-app/limit.h"
 #include "fcgi-app/listen.h"
 #include "fcgi-app/measure.h"
 #include "fcgi-app/serve.h"
@@ -30,6 +31,10 @@ static int serve(const struct conf *conf)
 
     if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
         return PROGRAM_FAILED;
+    if (limit_setup(conf) != OK) {
+        log_note(LOG_ERROR, "limit.failed", "no memory for the rate limit");
+        return PROGRAM_FAILED;
+    }
     log_note(LOG_INFO, "server.started", "listening on %s", conf->fcgi_listen);
     code = proc_supervise(&options);
     listen_close(conf, task.listen_fd);

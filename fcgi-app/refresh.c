@@ -174,20 +174,9 @@ static bool reach_db(const struct refresh_task *t, int fd, ms *last_up)
 
 static struct rds *open_redis(const struct conf *conf)
 {
-    struct rds_target target = {
-        .url = conf->redis_url,
-        .host = conf->redis_host,
-        .port = (int)conf->redis_port,
-        .username = conf->redis_username,
-        .password = conf->redis_password,
-        .client_name = conf->cluster_instance_id,
-        .connect_ms = REDIS_PING_MS,
-        .command_ms = REDIS_PING_MS,
-        .retry_ms = conf->redis_retry_delay,
-        .ready_check = conf->redis_ready_check,
-    };
+    struct rds_target target;
 
-    if (!conf->cluster_enabled || strcmp(conf->redis_url, "none") == 0)
+    if (!rds_target_of(conf, &target))
         return NULL;
     set_flag(REDIS_ON, true);
     return rds_new(&target);

@@ -15,7 +15,7 @@
 
 enum {
     ETAG_BODY_MAX = 1 << 20,
-    HEAD_MAX = 16 * 1024,
+    HEAD_MAX = 12 * 1024,
     PUT_MAX = 1 << 20, /* FCGX_PutStr counts in int */
 };
 
@@ -185,22 +185,30 @@ static void put(struct reply *out, str s)
 /* length < 0: not known, the body's end is the reply's end */
 static void send_head(struct reply *out, int64_t length)
 {
-    struct buf head;
+    bool has_body = out->status != 204 && out->status != 304;
+    char text[HEAD_MAX];
+    struct buf head = buf_over(text, sizeof text);
 
-    buf_init(&head, HEAD_MAX, ERR_INTERNAL);
-    buf_addf(&head, "Status: %d %s\r\nX-Request-Id: " STR_FMT "\r\n",
-             out->status, status_text(out->status),
-             STR_ARG(out->c->request_id));
-    if (out->content_type && out->status != 204 && out->status != 304)
-        buf_addf(&head, "Content-Type: %s\r\n", out->content_type);
-    if (length >= 0 && out->status != 204 && out->status != 304)
-        buf_addf(&head, "Content-Length: %lld\r\n", (long long)length);
+    buf_add(&head, STR("Status: "));
+    buf_add_i64(&head, out->status);
+    buf_add_char(&head, ' ');
+    buf_add(&head, str_of(status_text(out->status)));
+    buf_add(&head, STR("\r\nX-Request-Id: "));
+    buf_add(&head, out->c->request_id);
+    if (out->content_type && has_body) {
+        buf_add(&head, STR("\r\nContent-Type: "));
+        buf_add(&head, str_of(out->content_type));
+    }
+    if (length >= 0 && has_body) {
+        buf_add(&head, STR("\r\nContent-Length: "));
+        buf_add_i64(&head, length);
+    }
+    buf_add(&head, STR("\r\n"));
     buf_add(&head, buf_str(&fixed_headers));
     add_cors_echo(out, &head);
     buf_add(&head, out->headers);
     buf_add(&head, STR("\r\n"));
     put(out, buf_str(&head));
-    buf_done(&head);
     out->started = true;
 }
 

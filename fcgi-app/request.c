@@ -60,6 +60,24 @@ static bool is_id_byte(char ch)
            (ch >= '0' && ch <= '9') || ch == '.' || ch == '_' || ch == '-';
 }
 
+/*
+ * 16 random bytes; the kernel is asked once for 16 requests. Only serving
+ * threads come here, and none of them forks.
+ */
+static enum err random_id(unsigned char out[16])
+{
+    static _Thread_local unsigned char pool[16][16];
+    static _Thread_local unsigned left;
+
+    if (left == 0) {
+        if (id_random(pool, sizeof pool) != OK)
+            return ERR_INTERNAL;
+        left = sizeof pool / sizeof *pool;
+    }
+    memcpy(out, pool[--left], sizeof *pool);
+    return OK;
+}
+
 /* The caller's own id when it is one, else 128 random bits in hex. */
 static void set_request_id(struct ctx *c, str given)
 {
@@ -74,7 +92,7 @@ static void set_request_id(struct ctx *c, str given)
         return;
     }
     p = arena_alloc(&c->arena, 2 * sizeof random + 1);
-    if (!p || id_random(random, sizeof random) != OK)
+    if (!p || random_id(random) != OK)
         return;
     id_hex(random, sizeof random, p);
     c->request_id = (str){p, 2 * sizeof random};

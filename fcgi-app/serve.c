@@ -19,6 +19,7 @@
 #include "fcgi-app/access.h"
 #include "fcgi-app/auth.h"
 #include "fcgi-app/guard.h"
+#include "fcgi-app/limit.h"
 #include "fcgi-app/measure.h"
 #include "fcgi-app/refresh.h"
 #include "fcgi-app/router.h"
@@ -26,6 +27,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/coord/rds.h"
 #include "lib/data/mongo.h"
 #include "lib/run/proc.h"
 
@@ -125,7 +127,10 @@ static enum err run_route(struct ctx *c, struct request *q,
 
     if (err == OK)
         err = guard_body(c, q, route);
-    return err ? err : route->handler(c, q, out);
+    if (err == OK)
+        err = route->handler(c, q, out);
+    guard_outcome(c, q, route, out, err);
+    return err;
 }
 
 static enum err run_io(struct ctx *c, struct request *q,
@@ -147,21 +152,35 @@ static enum err run_io(struct ctx *c, struct request *q,
     return err;
 }
 
+/* What the router refuses is counted too, without waiting for a permit. */
+static enum err refuse(struct ctx *c, const struct request *q,
+                       struct reply *out, enum err err)
+{
+    bool permitted = sem_trywait(&srv.io_permits) == 0;
+    enum err limited = limit_caller(c, q, out, permitted);
+
+    if (!limited)
+        limit_outcome(c, q, out, err, permitted);
+    if (permitted)
+        sem_post(&srv.io_permits);
+    return limited ? limited : err;
+}
+
 /* The path of a request: parse, route, guard, handler. */
 static enum err answer(struct worker *w, struct request *q, struct reply *out)
 {
     struct ctx *c = &w->ctx;
-    const struct route *route;
+    const struct route *route = NULL;
     enum err err;
 
     err = request_read(c, &w->fcgi, q);
     measure_begin(q);
     reply_init(out, c, q, &w->body);
+    err = err ? router_refuse(c, q, out, err) : router_find(c, q, out, &route);
     if (err)
-        return router_refuse(c, q, out, err);
-    err = router_find(c, q, out, &route);
-    if (err || !route)
-        return err;
+        return refuse(c, q, out, err);
+    if (!route)
+        return OK;
     measure_route(q, route);
     if (guard_needs_io(c, route))
         return run_io(c, q, route, out);
@@ -254,6 +273,7 @@ static void *thread_run(void *arg)
     }
     mongo_client_free(w->ctx.mongo);
     auth_cache_free(w->ctx.auth);
+    rds_free(w->ctx.rds);
     ctx_done(&w->ctx);
     buf_done(&w->body);
     free(w);

@@ -23,6 +23,20 @@ bool addr_parse(str text, struct addr *out)
     return true;
 }
 
+size_t addr_block(const struct addr *a, char out[ADDR_TEXT_MAX])
+{
+    struct addr net = {{0}};
+
+    if (memcmp(a->b, mapped, sizeof mapped) == 0) {
+        inet_ntop(AF_INET, a->b + sizeof mapped, out, ADDR_TEXT_MAX);
+        return strlen(out);
+    }
+    memcpy(net.b, a->b, 8);
+    inet_ntop(AF_INET6, net.b, out, INET6_ADDRSTRLEN);
+    memcpy(out + strlen(out), "/64", sizeof "/64");
+    return strlen(out);
+}
+
 bool addr_is_any(const struct addr *a)
 {
     static const uint8_t zero[16];

@@ -8,6 +8,10 @@
 #include "lib/base/arena.h"
 #include "lib/base/str.h"
 
+enum {
+    ADDR_TEXT_MAX = 64
+};
+
 struct addr {
     uint8_t b[16];
 };
@@ -24,6 +28,12 @@ struct addr_ranges {
 
 /* A numeric literal without brackets, port or zone. */
 bool addr_parse(str text, struct addr *out);
+
+/*
+ * The block that one customer is given, as text: an IPv4 address, or the /64
+ * of an IPv6 one ("2001:db8:1:2::/64"). Gives the length without NUL.
+ */
+size_t addr_block(const struct addr *a, char out[ADDR_TEXT_MAX]);
 
 /* All zeros of either family: "every address" when listened on. */
 bool addr_is_any(const struct addr *a);

@@ -40,6 +40,8 @@ static bool grow(struct buf *b, size_t need)
 
     while (cap < need)
         cap *= 2;
+    if (cap > b->max)
+        cap = b->max;
     p = realloc(b->p, cap);
     if (!p) {
         buf_set_err(b, ERR_OVERLOADED);
@@ -50,7 +52,7 @@ static bool grow(struct buf *b, size_t need)
     return true;
 }
 
-char *buf_room(struct buf *b, size_t n)
+char *buf_room_slow(struct buf *b, size_t n)
 {
     if (b->err)
         return NULL;
@@ -68,7 +70,7 @@ char *buf_room(struct buf *b, size_t n)
     return b->p + b->n;
 }
 
-void buf_add(struct buf *b, str s)
+void buf_add_slow(struct buf *b, str s)
 {
     while (s.n > 0) {
         /* a slice above the ceiling goes through the drain in pieces */
@@ -83,25 +85,20 @@ void buf_add(struct buf *b, str s)
     }
 }
 
-void buf_add_char(struct buf *b, char c)
-{
-    char *to = buf_room(b, 1);
-
-    if (to) {
-        *to = c;
-        b->n++;
-    }
-}
-
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
+    size_t room = b->err ? 0 : b->cap - b->n;
     va_list list;
     char *to;
     int n;
 
     va_start(list, fmt);
-    n = vsnprintf(NULL, 0, fmt, list);
+    n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, list);
     va_end(list);
+    if (n >= 0 && (size_t)n < room) {
+        b->n += (size_t)n;
+        return;
+    }
     to = n < 0 ? NULL : buf_room(b, (size_t)n + 1);
     if (!to)
         return;

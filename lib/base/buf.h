@@ -12,7 +12,7 @@
 
 struct buf {
     char *p;
-    size_t n, cap;
+    size_t n, cap; /* n <= cap <= max */
     size_t max;    /* ceiling of n */
     enum err full; /* what err becomes at the ceiling */
     enum err err;  /* OK until the first failure */
@@ -21,13 +21,17 @@ struct buf {
     void *drain_arg;
 };
 
+/* Over n bytes of the caller's, without buf_done(); beyond them it fails. */
+static inline struct buf buf_over(char *p, size_t n)
+{
+    return (struct buf){.p = p, .cap = n, .max = n, .full = ERR_INTERNAL};
+}
+
 /* Allocates nothing yet. */
 void buf_init(struct buf *b, size_t max, enum err full);
 void buf_done(struct buf *b);
 void buf_clear(struct buf *b); /* empty, no failure, no drain; memory kept */
 
-void buf_add(struct buf *b, str s);
-void buf_add_char(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void buf_add_i64(struct buf *b, int64_t v); /* decimal */
@@ -36,7 +40,34 @@ void buf_add_i64(struct buf *b, int64_t v); /* decimal */
  * Room for n more bytes at the end, or NULL with err set. The caller writes
  * at most n bytes there and adds what it wrote to b->n. n must be < max.
  */
-char *buf_room(struct buf *b, size_t n);
+char *buf_room_slow(struct buf *b, size_t n);
+static inline char *buf_room(struct buf *b, size_t n)
+{
+    if (!b->err && n <= b->cap - b->n && n > 0)
+        return b->p + b->n;
+    return buf_room_slow(b, n);
+}
+
+void buf_add_slow(struct buf *b, str s);
+static inline void buf_add(struct buf *b, str s)
+{
+    if (b->err || s.n > b->cap - b->n) {
+        buf_add_slow(b, s);
+    } else if (s.n > 0) {
+        memcpy(b->p + b->n, s.p, s.n);
+        b->n += s.n;
+    }
+}
+
+static inline void buf_add_char(struct buf *b, char c)
+{
+    char *to = buf_room(b, 1);
+
+    if (to) {
+        *to = c;
+        b->n++;
+    }
+}
 
 void buf_set_err(struct buf *b, enum err err);
 

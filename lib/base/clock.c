@@ -2,7 +2,6 @@
  * Low-Level Date Algorithms" */
 #include "lib/base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static bool fixed;
@@ -56,12 +55,21 @@ static int64_t days_from_civil(int64_t y, unsigned m, unsigned d)
     return era * 146097 + (int64_t)doe - 719468;
 }
 
+/* n digits and what follows them; printf would take most of a row's time */
+static char *put_digits(char *to, unsigned v, int n, char after)
+{
+    for (int i = n; i-- > 0; v /= 10)
+        to[i] = (char)('0' + v % 10);
+    to[n] = after;
+    return to + n + 1;
+}
+
 size_t clock_iso(ms wall, char out[CLOCK_ISO_MAX])
 {
     static const ms day_ms = 86400000;
     int64_t days, era, y;
     unsigned doe, yoe, doy, mp, d, m, rest;
-    int n;
+    char *to = out;
 
     if (wall > 8640000000000000 || wall < -8640000000000000)
         return 0;
@@ -76,12 +84,17 @@ size_t clock_iso(ms wall, char out[CLOCK_ISO_MAX])
     d = doy - (153 * mp + 2) / 5 + 1;
     m = mp < 10 ? mp + 3 : mp - 9;
     y = (int64_t)yoe + era * 400 + (m <= 2);
-    n = snprintf(out, CLOCK_ISO_MAX,
-                 y < 0 || y > 9999 ? "%+07lld-%02u-%02uT%02u:%02u:%02u.%03uZ"
-                                   : "%04lld-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                 (long long)y, m, d, rest / 3600000, rest / 60000 % 60,
-                 rest / 1000 % 60, rest % 1000);
-    return (size_t)n;
+    if (y < 0 || y > 9999)
+        *to++ = y < 0 ? '-' : '+';
+    to = put_digits(to, (unsigned)(y < 0 ? -y : y), to == out ? 4 : 6, '-');
+    to = put_digits(to, m, 2, '-');
+    to = put_digits(to, d, 2, 'T');
+    to = put_digits(to, rest / 3600000, 2, ':');
+    to = put_digits(to, rest / 60000 % 60, 2, ':');
+    to = put_digits(to, rest / 1000 % 60, 2, '.');
+    to = put_digits(to, rest % 1000, 3, 'Z');
+    *to = '\0';
+    return (size_t)(to - out);
 }
 
 /* Takes exactly n digits off the front. */

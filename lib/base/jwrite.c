@@ -45,8 +45,29 @@ static size_t clean_len(str s)
     return n;
 }
 
+/* Nearly all keys and most values. */
+static bool write_plain(struct buf *b, str s)
+{
+    char *to;
+
+    if (utf8_plain_len(s) != s.n)
+        return false;
+    to = buf_room(b, s.n + 2);
+    if (!to)
+        return b->err != OK;
+    to[0] = '"';
+    if (s.n > 0)
+        memcpy(to + 1, s.p, s.n);
+    to[s.n + 1] = '"';
+    b->n += s.n + 2;
+    return true;
+}
+
 void jwrite_str(struct buf *b, str s)
 {
+    /* a longer one may have to go through the drain in pieces */
+    if (s.n + 2 <= b->max / 2 && write_plain(b, s))
+        return;
     buf_add_char(b, '"');
     while (s.n > 0) {
         size_t n = clean_len(s);

@@ -39,10 +39,7 @@ void log_event(enum log_level level, const char *event,
     static const char *const names[] = {"error", "warn", "info", "debug"};
     char line[LINE_MAX_BYTES + 2], time[CLOCK_ISO_MAX];
     /* a buf over the stack: it never grows, a long line is cut before */
-    struct buf b = {.p = line,
-                    .cap = LINE_MAX_BYTES,
-                    .max = LINE_MAX_BYTES,
-                    .full = ERR_OVERLOADED};
+    struct buf b = buf_over(line, LINE_MAX_BYTES);
     size_t whole;
     int saved = errno;
     ssize_t sent;

@@ -202,7 +202,7 @@ static void write_histogram(struct buf *b, const struct row *r, size_t first,
     char le[40];
 
     for (size_t i = 0; i <= r->bounds->n; i++) {
-        struct buf text = {.p = le, .cap = sizeof le, .max = sizeof le};
+        struct buf text = buf_over(le, sizeof le);
 
         count += sum(first + i);
         buf_add(&text, STR("le=\""));

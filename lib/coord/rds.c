@@ -1,6 +1,7 @@
 /* rds - see rds.h; the only door to hiredis (0.14) */
 #include "lib/coord/rds.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -17,24 +18,23 @@
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
+#include "lib/base/metrics.h"
 
 enum {
-    DEFAULT_PORT = 6379,
     MAX_RETRY_MS = 1000,
     OLDEST_MAJOR = 7,
-    USER_TIMEOUT_MS = 10000,
-    WORDS_MAX = 8
+    USER_TIMEOUT_MS = 10000
 };
 
 struct rds {
-    struct rds_target target; /* host, port, user and password of the url */
-    const char *path;         /* of a unix socket, or NULL */
-    const char *db;           /* NULL: 0 */
-    redisContext *conn;       /* NULL: not connected */
-    pid_t pid;                /* that connected */
-    int failed;               /* tries to connect in a row */
+    struct rds_target target;
+    redisContext *conn; /* NULL: not connected */
+    pid_t pid;          /* that connected */
+    int failed;         /* tries to connect in a row */
     ms next_try;
     bool evicts;
+    bool was_connected;
+    size_t refusal_at; /* of what Redis said, in reason */
     char reason[160];
     char text[]; /* the url, cut into parts */
 };
@@ -54,129 +54,6 @@ static enum rds_result give(struct rds *r, enum rds_result result,
     return result;
 }
 
-/* ---- where to */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 32);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decodes in place; false for a broken escape and for NUL. */
-static bool decode(char *p)
-{
-    char *to = p;
-
-    for (; *p; p++) {
-        char c = *p;
-
-        if (c == '%') {
-            int high = hex_digit(p[1]);
-            int low = high < 0 ? -1 : hex_digit(p[2]);
-
-            if (low < 0 || (high == 0 && low == 0))
-                return false;
-            c = (char)(high * 16 + low);
-            p += 2;
-        }
-        *to++ = c;
-    }
-    *to = '\0';
-    return true;
-}
-
-/* Ends the text at the first c; gives what follows it, or NULL. */
-static char *cut(char *text, char c)
-{
-    char *at = strchr(text, c);
-
-    if (at)
-        *at++ = '\0';
-    return at;
-}
-
-static bool set_db(struct rds *r, const char *db)
-{
-    if (*db == '\0')
-        return true;
-    r->db = db;
-    return strlen(db) <= 9 && str_is_digits(str_of(db));
-}
-
-static bool set_user(struct rds *r, char *user)
-{
-    char *password = cut(user, ':');
-
-    if (!decode(user) || (password && !decode(password)))
-        return false;
-    if (*user)
-        r->target.username = user;
-    if (password) {
-        r->target.password = password;
-        r->target.username = *user ? user : NULL;
-    }
-    return true;
-}
-
-/* host, host:port, [v6] or [v6]:port */
-static bool set_host(struct rds *r, char *host)
-{
-    char *port;
-    int64_t n = DEFAULT_PORT;
-
-    if (*host == '[') {
-        char *rest = cut(++host, ']');
-
-        if (!rest || (*rest != '\0' && *rest != ':'))
-            return false;
-        port = *rest ? rest + 1 : NULL;
-    } else {
-        port = cut(host, ':');
-    }
-    if (port && !str_to_i64(str_of(port), &n))
-        return false;
-    r->target.host = host;
-    r->target.port = (int)n;
-    return *host != '\0' && n >= 1 && n <= 65535 && decode(host);
-}
-
-static bool set_path(struct rds *r, char *path)
-{
-    char *query = cut(path, '?');
-
-    if (strncmp(path, "//", 2) == 0)
-        path += 2;
-    r->path = path;
-    if (*path != '/' || !decode(path))
-        return false;
-    if (!query)
-        return true;
-    return strncmp(query, "db=", 3) == 0 && set_db(r, query + 3);
-}
-
-static bool read_url(struct rds *r)
-{
-    char *rest = cut(r->text, ':');
-    char *db, *at;
-
-    if (rest && strcmp(r->text, "unix") == 0)
-        return set_path(r, rest);
-    if (!rest || strcmp(r->text, "redis") != 0 || strncmp(rest, "//", 2) != 0)
-        return false;
-    rest += 2;
-    at = strrchr(rest, '@');
-    if (at) {
-        *at = '\0';
-        if (!set_user(r, rest))
-            return false;
-        rest = at + 1;
-    }
-    db = cut(rest, '/');
-    return set_host(r, rest) && (!db || set_db(r, db));
-}
-
 struct rds *rds_new(const struct rds_target *target)
 {
     const char *url = target->url ? target->url : "";
@@ -186,7 +63,7 @@ struct rds *rds_new(const struct rds_target *target)
         return NULL;
     r->target = *target;
     memcpy(r->text, url, strlen(url) + 1);
-    if (*url ? read_url(r) : target->host != NULL)
+    if (*url ? rds_target_read(&r->target, r->text) : target->host != NULL)
         return r;
     free(r);
     return NULL;
@@ -216,6 +93,13 @@ bool rds_evicts(const struct rds *r)
 const char *rds_reason(const struct rds *r)
 {
     return r->reason;
+}
+
+bool rds_refused_with(const struct rds *r, str word)
+{
+    str said = str_of(r->reason + r->refusal_at);
+
+    return str_eq(str_head(said, str_find(said, ' ', 0)), word);
 }
 
 /* ---- one command and its reply */
@@ -295,47 +179,94 @@ static bool cannot_serve(str text)
     return false;
 }
 
-/* words end with NULL. The reply is the caller's, with RDS_OK only. */
-static enum rds_result call(struct rds *r, const char *const *words,
-                            ms deadline, redisReply **out)
+static enum rds_result send_words(struct rds *r, const str *words, size_t n,
+                                  ms deadline)
 {
-    const char *argv[WORDS_MAX];
-    enum rds_result result;
-    redisReply *reply;
-    int n = 0;
+    const char *argv[RDS_WORDS_MAX];
+    size_t lengths[RDS_WORDS_MAX];
 
-    for (; words[n] && n < WORDS_MAX; n++)
-        argv[n] = words[n];
-    if (redisAppendCommandArgv(r->conn, n, argv, NULL) != REDIS_OK)
-        return lose(r, false);
-    result = send_all(r, deadline);
-    if (result != RDS_OK)
-        return result;
-    result = receive(r, deadline, &reply);
-    if (result != RDS_OK)
-        return result;
-    if (reply->type != REDIS_REPLY_ERROR) {
-        *out = reply;
-        return RDS_OK;
+    assert(n > 0 && n <= RDS_WORDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        argv[i] = words[i].p;
+        lengths[i] = words[i].n;
     }
-    result = give(r, RDS_ERR, "%s: %.100s", words[0], reply->str);
-    if (cannot_serve((str){reply->str, reply->len})) {
+    if (redisAppendCommandArgv(r->conn, (int)n, argv, lengths) != REDIS_OK)
+        return lose(r, false);
+    return send_all(r, deadline);
+}
+
+static enum rds_result refuse(struct rds *r, str command, str said)
+{
+    enum rds_result result =
+        give(r, RDS_ERR, STR_FMT ": " STR_FMT, STR_ARG(str_head(command, 20)),
+             STR_ARG(str_head(said, 100)));
+
+    r->refusal_at = str_head(command, 20).n + 2;
+    if (cannot_serve(said)) {
         drop(r);
         result = RDS_DOWN;
     }
-    freeReplyObject(reply);
     return result;
 }
 
-static enum rds_result tell(struct rds *r, const char *const *words,
+/* The reply is the caller's, with RDS_OK only. */
+static enum rds_result call(struct rds *r, const str *words, size_t n,
+                            ms deadline, redisReply **out)
+{
+    enum rds_result result = send_words(r, words, n, deadline);
+    redisReply *reply;
+
+    if (result == RDS_OK)
+        result = receive(r, deadline, &reply);
+    if (result != RDS_OK)
+        return result;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        result = refuse(r, words[0], (str){reply->str, reply->len});
+        freeReplyObject(reply);
+        return result;
+    }
+    *out = reply;
+    return RDS_OK;
+}
+
+static enum rds_result tell(struct rds *r, const str *words, size_t n,
                             ms deadline)
 {
     redisReply *reply;
-    enum rds_result result = call(r, words, deadline, &reply);
+    enum rds_result result = call(r, words, n, deadline, &reply);
 
     if (result == RDS_OK)
         freeReplyObject(reply);
     return result;
+}
+
+/* False without memory, or when it nests too deep. */
+static bool copy_reply(const redisReply *from, int depth, struct arena *a,
+                       struct rds_reply *out)
+{
+    struct rds_reply *items;
+
+    *out = (struct rds_reply){.kind = RDS_NIL};
+    if (from->type == REDIS_REPLY_INTEGER) {
+        out->kind = RDS_INT;
+        out->number = from->integer;
+    } else if (from->type == REDIS_REPLY_STRING ||
+               from->type == REDIS_REPLY_STATUS) {
+        out->kind = RDS_TEXT;
+        out->text = arena_str(a, (str){from->str, from->len});
+        return out->text.p != NULL;
+    } else if (from->type == REDIS_REPLY_ARRAY) {
+        items = arena_alloc(a, from->elements * sizeof *items);
+        if (!items || depth == RDS_DEPTH_MAX)
+            return false;
+        for (size_t i = 0; i < from->elements; i++)
+            if (!copy_reply(from->element[i], depth + 1, a, &items[i]))
+                return false;
+        out->kind = RDS_LIST;
+        out->items = items;
+        out->items_n = from->elements;
+    }
+    return true;
 }
 
 /* ---- connecting */
@@ -374,9 +305,8 @@ static enum rds_result judge_info(struct rds *r, str info)
 
 static enum rds_result check_info(struct rds *r, ms deadline)
 {
-    static const char *const words[] = {"INFO", NULL};
     redisReply *reply;
-    enum rds_result result = call(r, words, deadline, &reply);
+    enum rds_result result = call(r, &STR("INFO"), 1, deadline, &reply);
 
     if (result != RDS_OK)
         return result;
@@ -387,25 +317,29 @@ static enum rds_result check_info(struct rds *r, ms deadline)
     return result;
 }
 
+static enum rds_result log_in(struct rds *r, ms deadline)
+{
+    str user = str_of(r->target.username),
+        password = str_of(r->target.password);
+
+    if (password.n == 0)
+        return RDS_OK;
+    if (user.n == 0)
+        return tell(r, (str[]){STR("AUTH"), password}, 2, deadline);
+    return tell(r, (str[]){STR("AUTH"), user, password}, 3, deadline);
+}
+
 static enum rds_result introduce(struct rds *r, ms deadline)
 {
-    const struct rds_target *t = &r->target;
-    enum rds_result result = RDS_OK;
-    bool named = t->username && *t->username;
+    str db = str_of(r->target.db), name = str_of(r->target.client_name);
+    enum rds_result result = log_in(r, deadline);
 
-    if (t->password && *t->password)
-        result = tell(
-            r,
-            named ? (const char *[]){"AUTH", t->username, t->password, NULL}
-                  : (const char *[]){"AUTH", t->password, NULL},
-            deadline);
-    if (result == RDS_OK && r->db)
-        result = tell(r, (const char *[]){"SELECT", r->db, NULL}, deadline);
-    if (result == RDS_OK && t->client_name && *t->client_name)
+    if (result == RDS_OK && db.n)
+        result = tell(r, (str[]){STR("SELECT"), db}, 2, deadline);
+    if (result == RDS_OK && name.n)
         result =
-            tell(r, (const char *[]){"CLIENT", "SETNAME", t->client_name, NULL},
-                 deadline);
-    if (result == RDS_OK && t->ready_check)
+            tell(r, (str[]){STR("CLIENT"), STR("SETNAME"), name}, 3, deadline);
+    if (result == RDS_OK && r->target.ready_check)
         result = check_info(r, deadline);
     return result;
 }
@@ -417,7 +351,7 @@ static void set_options(const struct rds *r)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     r->conn->flags &= ~REDIS_BLOCK; /* a read of nothing is no failure */
-    if (r->path)
+    if (r->target.path)
         return;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -434,8 +368,8 @@ static enum rds_result dial(struct rds *r, ms deadline)
         return give(r, RDS_DOWN, "no time left to connect");
     r->evicts = false;
     r->pid = getpid();
-    r->conn = r->path
-                  ? redisConnectUnixWithTimeout(r->path, tv)
+    r->conn = r->target.path
+                  ? redisConnectUnixWithTimeout(r->target.path, tv)
                   : redisConnectWithTimeout(r->target.host, r->target.port, tv);
     if (!r->conn)
         return give(r, RDS_DOWN, "no memory");
@@ -455,6 +389,9 @@ static enum rds_result dial_again(struct rds *r, ms deadline)
         deadline = now + r->target.connect_ms;
     if (dial(r, deadline) == RDS_OK) {
         r->failed = 0;
+        if (r->was_connected)
+            metrics_add(METRIC_REDIS_RECONNECTS, 0, 1);
+        r->was_connected = true;
         return RDS_OK;
     }
     drop(r);
@@ -486,13 +423,46 @@ static enum rds_result be_connected(struct rds *r, ms deadline)
     return r->conn ? RDS_OK : dial_again(r, deadline);
 }
 
-enum rds_result rds_ping(struct rds *r, ms deadline_mono)
+static enum rds_result exchange(struct rds *r, const str *words, size_t n,
+                                ms deadline, redisReply **out)
 {
-    static const char *const words[] = {"PING", NULL};
-    enum rds_result result = be_connected(r, deadline_mono);
+    enum rds_result result = be_connected(r, deadline);
     ms most = clock_mono_ms() + r->target.command_ms;
+
+    if (result == RDS_OK)
+        result = call(r, words, n, deadline < most ? deadline : most, out);
+    /* rds_script.c deals with a script that is not known */
+    if (result != RDS_OK &&
+        !(result == RDS_ERR && rds_refused_with(r, STR("NOSCRIPT"))))
+        metrics_add(METRIC_REDIS_ERRORS, 0, 1);
+    return result;
+}
+
+enum rds_result rds_call(struct rds *r, const str *words, size_t n,
+                         ms deadline_mono, struct arena *a,
+                         struct rds_reply *out)
+{
+    redisReply *reply;
+    enum rds_result result = exchange(r, words, n, deadline_mono, &reply);
+    struct rds_reply copy;
 
     if (result != RDS_OK)
         return result;
-    return tell(r, words, deadline_mono < most ? deadline_mono : most);
+    if (copy_reply(reply, 0, a, &copy))
+        *out = copy;
+    else
+        result = give(r, RDS_UNKNOWN, "the reply is too large or too deep");
+    freeReplyObject(reply);
+    return result;
+}
+
+enum rds_result rds_ping(struct rds *r, ms deadline_mono)
+{
+    redisReply *reply;
+    enum rds_result result =
+        exchange(r, &STR("PING"), 1, deadline_mono, &reply);
+
+    if (result == RDS_OK)
+        freeReplyObject(reply);
+    return result;
 }

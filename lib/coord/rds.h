@@ -2,7 +2,7 @@
 /*
  * rds - one connection to Redis, for one thread
  *
- *   rds_new -> { rds_ping ... } -> rds_free
+ *   rds_new -> { rds_call ... } -> rds_free
  *
  * Connects at first need and after a loss, by itself: a failed try is followed
  * by a wait of retry_ms, doubling to a second, in which calls give RDS_DOWN at
@@ -13,7 +13,8 @@
  *
  * SIGPIPE has to be blocked or ignored by the program.
  */
-#include "lib/base/str.h"
+#include "lib/base/arena.h"
+#include "lib/coord/rds_target.h"
 
 enum rds_result {
     RDS_OK,
@@ -22,33 +23,45 @@ enum rds_result {
     RDS_DOWN     /* not sent, or Redis said that it cannot serve */
 };
 
-struct rds;
-
-struct rds_target {
-    /*
-     * redis://[user[:password]@]host[:port][/db], unix:/path[?db=n] or
-     * unix:///path[?db=n]; parts are percent-decoded. Without it (NULL or
-     * empty) host and port.
-     */
-    const char *url;
-    const char *host;
-    int port;
-    const char *username, *password; /* when the URL has none; or NULL */
-    const char *client_name;         /* or NULL */
-    ms connect_ms;                   /* to connect and introduce ourselves */
-    ms command_ms;                   /* for a call, unless it ends earlier */
-    ms retry_ms;
-    bool ready_check; /* INFO: a primary, 7 or later, no Redis Cluster */
+enum rds_kind {
+    RDS_NIL,
+    RDS_INT,
+    RDS_TEXT, /* also a status */
+    RDS_LIST
 };
 
+enum {
+    RDS_WORDS_MAX = 512, /* of one command */
+    RDS_DEPTH_MAX = 3    /* of lists in lists */
+};
+
+struct rds_reply {
+    enum rds_kind kind;
+    int64_t number;                /* RDS_INT */
+    str text;                      /* RDS_TEXT: any bytes */
+    const struct rds_reply *items; /* RDS_LIST */
+    size_t items_n;
+};
+
+struct rds;
+
 /*
- * Contacts nobody. NULL without memory and for an url that is none of the
- * above. Borrows the texts of the target, url apart, until rds_free.
+ * Contacts nobody. NULL without memory and for a url that is none of a
+ * target's. Borrows the texts of the target, url apart, until rds_free.
  */
 struct rds *rds_new(const struct rds_target *target);
 void rds_free(struct rds *r);
 
-/* deadline_mono: of clock_mono_ms; command_ms bounds the wait as well. */
+/*
+ * One command: words of any bytes, at most RDS_WORDS_MAX. The reply lives in
+ * the arena. One that does not fit there or nests deeper than RDS_DEPTH_MAX is
+ * RDS_UNKNOWN: the command was done, and we cannot say with what outcome.
+ * deadline_mono: of clock_mono_ms; command_ms bounds the wait as well.
+ */
+enum rds_result rds_call(struct rds *r, const str *words, size_t n,
+                         ms deadline_mono, struct arena *a,
+                         struct rds_reply *out);
+
 enum rds_result rds_ping(struct rds *r, ms deadline_mono);
 
 /* As the last connect found: keys may be evicted when memory is short. */
@@ -56,3 +69,6 @@ bool rds_evicts(const struct rds *r);
 
 /* Why the last call was not RDS_OK: for logs, no secrets. Until the next. */
 const char *rds_reason(const struct rds *r);
+
+/* After RDS_ERR: is this the first word of what Redis said ("NOSCRIPT"). */
+bool rds_refused_with(const struct rds *r, str word);

@@ -5,6 +5,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
 #include "lib/data/search.h"
+#include "lib/data/shared.h"
 
 enum {
     NAME_BYTES_MAX = 200,
@@ -49,22 +50,27 @@ enum err doc_key(struct ctx *c, str collection, str id, struct doc_key *out)
     return doc_collection(c, collection, &out->collection);
 }
 
+bool doc_oid(str id, bson_oid_t *out)
+{
+    char hex[ID_OBJECT_MAX] = {0};
+
+    if (!id_is_object(id))
+        return false;
+    memcpy(hex, id.p, id.n);
+    bson_oid_init_from_string(out, hex);
+    return true;
+}
+
 /* {_id: ObjectId} or, without `as_oid`, {_id: "text"} */
 static bson_t *id_filter(struct ctx *c, str id, bool as_oid)
 {
     bson_t *filter = mongo_bson(c);
-    char hex[25] = {0};
     bson_oid_t oid;
 
-    if (!filter)
-        return NULL;
-    if (!as_oid) {
+    if (filter && as_oid && doc_oid(id, &oid))
+        BSON_APPEND_OID(filter, "_id", &oid);
+    else if (filter)
         bson_append_utf8(filter, "_id", 3, id.p, (int)id.n);
-        return filter;
-    }
-    memcpy(hex, id.p, 24);
-    bson_oid_init_from_string(&oid, hex);
-    BSON_APPEND_OID(filter, "_id", &oid);
     return filter;
 }
 
@@ -138,9 +144,15 @@ static enum err try_get(struct ctx *c, const struct doc_key *key,
     return err ? err : rows_next(c, rows, out);
 }
 
-enum err doc_get(struct ctx *c, const struct doc_key *key, const bson_t **out)
+static enum err get_alone(struct ctx *c, const struct doc_key *key,
+                          const bson_t **out)
 {
     return by_id(c, key, try_get, NULL, out);
+}
+
+enum err doc_get(struct ctx *c, const struct doc_key *key, const bson_t **out)
+{
+    return shared_get(c, key, get_alone, out);
 }
 
 /* remove when arg is NULL, else arg is the update */
@@ -299,31 +311,42 @@ static bool is_stored(struct ctx *c, const char *collection, const bson_t *doc)
            stored && bson_equal(stored, doc);
 }
 
-enum err doc_create(struct ctx *c, const char *collection, const bson_t *body,
-                    const bson_t **out)
+static enum err insert_alone(struct ctx *c, const char *collection,
+                             const bson_t *doc, bool doubtful)
 {
-    bson_t *doc = mongo_bson(c), *cmd = mongo_bson(c), *reply, list;
+    bson_t *cmd = mongo_bson(c), *reply, list;
     int tries = 0;
     enum err err;
 
-    if (!doc || !cmd)
+    if (!cmd)
         return ERR_OVERLOADED;
-    if (bson_empty(body))
-        return ctx_fail(c, ERR_EMPTY_BODY,
-                        "The body must be an object with at least one field");
-    err = build_document(c, body, doc);
-    if (err)
-        return err;
     BSON_APPEND_UTF8(cmd, "insert", collection);
     BSON_APPEND_ARRAY_BEGIN(cmd, "documents", &list);
     BSON_APPEND_DOCUMENT(&list, "0", doc);
     bson_append_array_end(cmd, &list);
     err = mongo_write(c, cmd, &reply, &tries);
-    if (err == ERR_DUPLICATE_KEY && tries > 1 &&
+    if (err == ERR_DUPLICATE_KEY && (tries > 1 || doubtful) &&
         is_stored(c, collection, doc)) {
         ctx_forgive(c);
         err = OK;
     }
+    return err;
+}
+
+enum err doc_create(struct ctx *c, const char *collection, const bson_t *body,
+                    const bson_t **out)
+{
+    bson_t *doc = mongo_bson(c);
+    enum err err;
+
+    if (!doc)
+        return ERR_OVERLOADED;
+    if (bson_empty(body))
+        return ctx_fail(c, ERR_EMPTY_BODY,
+                        "The body must be an object with at least one field");
+    err = build_document(c, body, doc);
+    if (err == OK)
+        err = shared_insert(c, collection, doc, insert_alone);
     if (err == OK)
         *out = doc;
     return err;

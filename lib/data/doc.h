@@ -24,6 +24,9 @@ struct doc_key {
 MUST_CHECK enum err doc_key(struct ctx *c, str collection, str id,
                             struct doc_key *out);
 
+/* True for 24 hex digits, which are tried as an ObjectId first. */
+bool doc_oid(str id, bson_oid_t *out);
+
 /* ERR_DOCUMENT_NOT_FOUND or ERR_COLLECTION_NOT_FOUND when it is not there. */
 MUST_CHECK enum err doc_get(struct ctx *c, const struct doc_key *key,
                             const bson_t **out);

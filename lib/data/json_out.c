@@ -4,6 +4,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
 #include "lib/base/jwrite.h"
+#include "lib/data/bwalk.h"
 
 enum {
     DEPTH_MAX = 250,
@@ -15,7 +16,7 @@ struct writer {
     int depth; /* of the innermost open object or array */
 };
 
-static void write_value(struct writer *w, const bson_iter_t *it);
+static void write_members(struct writer *w, struct bwalk at, bool is_array);
 
 static void write_base64(struct buf *b, const uint8_t *p, size_t n)
 {
@@ -107,21 +108,6 @@ bool json_out_text(struct buf *b, const bson_iter_t *it)
     return false;
 }
 
-/* Id, date or binary: no character needs an escape. */
-static void write_quoted(struct buf *b, const bson_iter_t *it)
-{
-    char none[CLOCK_ISO_MAX];
-
-    if (BSON_ITER_HOLDS_DATE_TIME(it) &&
-        clock_iso(bson_iter_date_time(it), none) == 0) {
-        buf_add(b, STR("null"));
-        return;
-    }
-    buf_add_char(b, '"');
-    (void)json_out_text(b, it);
-    buf_add_char(b, '"');
-}
-
 static void write_decimal(struct buf *b, const bson_iter_t *it)
 {
     char text[BSON_DECIMAL128_STRING];
@@ -137,33 +123,10 @@ static void write_decimal(struct buf *b, const bson_iter_t *it)
     buf_add(b, STR("\"}"));
 }
 
-static void write_members(struct writer *w, bson_iter_t *it, bool is_array)
+static void write_container(struct writer *w, const struct belem *e)
 {
-    struct buf *b = w->b;
-    bool first = true;
-
-    buf_add_char(b, is_array ? '[' : '{');
-    w->depth++;
-    while (!b->err && bson_iter_next(it)) {
-        if (!first)
-            buf_add_char(b, ',');
-        first = false;
-        if (!is_array) {
-            jwrite_str(b, (str){bson_iter_key(it), bson_iter_key_len(it)});
-            buf_add_char(b, ':');
-        }
-        write_value(w, it);
-    }
-    w->depth--;
-    buf_add_char(b, is_array ? ']' : '}');
-}
-
-static void write_container(struct writer *w, const bson_iter_t *it)
-{
-    bson_iter_t inner;
-
-    if (w->depth < DEPTH_MAX && bson_iter_recurse(it, &inner))
-        write_members(w, &inner, BSON_ITER_HOLDS_ARRAY(it));
+    if (w->depth < DEPTH_MAX)
+        write_members(w, bwalk_of(e->v, e->n), e->type == BSON_TYPE_ARRAY);
     else
         buf_add(w->b, STR("null"));
 }
@@ -173,15 +136,13 @@ static void write_scope(struct writer *w, const bson_iter_t *it)
     const uint8_t *scope = NULL;
     const char *code;
     uint32_t code_n = 0, scope_n = 0;
-    bson_iter_t inner;
 
     code = bson_iter_codewscope(it, &code_n, &scope_n, &scope);
     buf_add(w->b, STR("{\"$code\":"));
     jwrite_str(w->b, code ? (str){code, code_n} : STR(""));
     buf_add(w->b, STR(",\"$scope\":"));
-    if (w->depth < DEPTH_MAX && scope &&
-        bson_iter_init_from_data(&inner, scope, scope_n))
-        write_members(w, &inner, false);
+    if (w->depth < DEPTH_MAX && scope)
+        write_members(w, bwalk_of(scope, scope_n), false);
     else
         buf_add(w->b, STR("{}"));
     buf_add_char(w->b, '}');
@@ -243,6 +204,11 @@ static void write_timestamp(struct buf *b, const bson_iter_t *it)
 static void write_rare(struct writer *w, const bson_iter_t *it)
 {
     switch ((int)bson_iter_type(it)) {
+    case BSON_TYPE_BINARY:
+        buf_add_char(w->b, '"');
+        write_binary(w->b, it);
+        buf_add_char(w->b, '"');
+        return;
     case BSON_TYPE_DECIMAL128:
         write_decimal(w->b, it);
         return;
@@ -271,75 +237,127 @@ static void write_rare(struct writer *w, const bson_iter_t *it)
     buf_add(w->b, STR("null"));
 }
 
-static void write_value(struct writer *w, const bson_iter_t *it)
+static void write_oid_quoted(struct buf *b, const struct belem *e)
 {
-    switch ((int)bson_iter_type(it)) {
-    case BSON_TYPE_UTF8:
-    case BSON_TYPE_SYMBOL:
-        jwrite_str(w->b, iter_text(it));
+    char *to = buf_room(b, 2 * e->n + 3);
+
+    if (!to)
         return;
-    case BSON_TYPE_INT32:
-        buf_add_i64(w->b, bson_iter_int32(it));
-        return;
-    case BSON_TYPE_INT64:
-        buf_add_i64(w->b, bson_iter_int64(it));
-        return;
-    case BSON_TYPE_DOUBLE:
-        jwrite_double(w->b, bson_iter_double(it));
-        return;
-    case BSON_TYPE_BOOL:
-        buf_add(w->b, bson_iter_bool(it) ? STR("true") : STR("false"));
-        return;
-    case BSON_TYPE_OID:
-    case BSON_TYPE_DATE_TIME:
-    case BSON_TYPE_BINARY:
-        write_quoted(w->b, it);
-        return;
-    case BSON_TYPE_DOCUMENT:
-    case BSON_TYPE_ARRAY:
-        write_container(w, it);
-        return;
-    }
-    write_rare(w, it);
+    to[0] = '"';
+    id_hex(e->v, e->n, to + 1);
+    to[2 * e->n + 1] = '"';
+    b->n += 2 * e->n + 2;
 }
 
-static void write_root(struct buf *b, const bson_t *doc, bool is_array)
+static void write_date_quoted(struct buf *b, const struct belem *e)
+{
+    char text[CLOCK_ISO_MAX];
+    size_t n = clock_iso(belem_i64(e), text);
+
+    if (n > 0)
+        jwrite_str(b, (str){text, n});
+    else
+        buf_add(b, STR("null"));
+}
+
+/* False for the types that documents rarely hold. */
+static bool write_common(struct writer *w, const struct belem *e)
+{
+    double v;
+
+    switch ((int)e->type) {
+    case BSON_TYPE_UTF8:
+    case BSON_TYPE_SYMBOL:
+        jwrite_str(w->b, belem_text(e));
+        return true;
+    case BSON_TYPE_INT32:
+        buf_add_i64(w->b, belem_i32(e));
+        return true;
+    case BSON_TYPE_INT64:
+        buf_add_i64(w->b, belem_i64(e));
+        return true;
+    case BSON_TYPE_DOUBLE:
+        memcpy(&v, e->v, sizeof v);
+        jwrite_double(w->b, v);
+        return true;
+    case BSON_TYPE_BOOL:
+        buf_add(w->b, e->v[0] ? STR("true") : STR("false"));
+        return true;
+    case BSON_TYPE_NULL:
+        buf_add(w->b, STR("null"));
+        return true;
+    case BSON_TYPE_OID:
+        write_oid_quoted(w->b, e);
+        return true;
+    case BSON_TYPE_DATE_TIME:
+        write_date_quoted(w->b, e);
+        return true;
+    case BSON_TYPE_DOCUMENT:
+    case BSON_TYPE_ARRAY:
+        write_container(w, e);
+        return true;
+    }
+    return false;
+}
+
+static void write_members(struct writer *w, struct bwalk at, bool is_array)
+{
+    struct buf *b = w->b;
+    struct belem e;
+    bson_iter_t it;
+    bool first = true;
+
+    buf_add_char(b, is_array ? '[' : '{');
+    w->depth++;
+    while (!b->err && bwalk_next(&at, &e)) {
+        if (!first)
+            buf_add_char(b, ',');
+        first = false;
+        if (!is_array) {
+            jwrite_str(b, e.key);
+            buf_add_char(b, ':');
+        }
+        if (write_common(w, &e))
+            continue;
+        if (bwalk_iter(&at, &e, &it))
+            write_rare(w, &it);
+        else
+            buf_add(b, STR("null"));
+    }
+    w->depth--;
+    buf_add_char(b, is_array ? ']' : '}');
+}
+
+static void write_root(struct buf *b, const uint8_t *doc, size_t n,
+                       bool is_array)
 {
     struct writer w = {.b = b};
-    bson_iter_t it;
 
-    if (bson_iter_init(&it, doc))
-        write_members(&w, &it, is_array);
-    else
-        buf_add(b, is_array ? STR("[]") : STR("{}"));
+    write_members(&w, bwalk_of(doc, n), is_array);
 }
 
 void json_out_doc(struct buf *b, const bson_t *doc)
 {
-    write_root(b, doc, false);
+    write_root(b, bson_get_data(doc), doc->len, false);
 }
 
 void json_out_array(struct buf *b, const bson_t *array)
 {
-    write_root(b, array, true);
+    write_root(b, bson_get_data(array), array->len, true);
 }
 
 void json_out_bytes(struct buf *b, const uint8_t *doc, size_t n)
 {
-    struct writer w = {.b = b};
-    bson_iter_t it;
-
-    if (bson_iter_init_from_data(&it, doc, n))
-        write_members(&w, &it, false);
-    else
-        buf_add(b, STR("{}"));
+    write_root(b, doc, n, false);
 }
 
 void json_out_value(struct buf *b, const bson_iter_t *it)
 {
+    struct belem e = bwalk_at(it);
     struct writer w = {.b = b};
 
-    write_value(&w, it);
+    if (!write_common(&w, &e))
+        write_rare(&w, it);
 }
 
 void json_out_member(struct buf *b, const bson_iter_t *in, const char *name,

@@ -12,6 +12,8 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/data/combine.h"
+#include "lib/data/mongo_error.h"
 
 enum {
     TRIES = 3,
@@ -25,6 +27,7 @@ struct mongo_pool {
     atomic_bool away;
     atomic_int waiting; /* threads between two tries */
     int waiting_max;
+    struct combine shared[MONGO_SHARED_N];
 };
 
 struct mongo {
@@ -88,6 +91,8 @@ struct mongo_pool *mongo_pool_new(const struct conf *conf, int clients)
     mongoc_log_set_handler(drop_driver_log, NULL);
     p->conf = conf;
     p->waiting_max = clients / 4 > 0 ? clients / 4 : 1;
+    for (int i = 0; i < MONGO_SHARED_N; i++)
+        combine_init(&p->shared[i], clients / 8 > 2 ? clients / 8 : 2);
     p->pool = new_pool(conf, (int)conf->db_max_pool_size, socket_ms,
                        conf->db_server_selection_timeout_ms);
     p->pings = new_pool(conf, 1, PING_MS, PING_MS);
@@ -177,8 +182,11 @@ static void destroy_bson(void *arg)
 
 bson_t *mongo_bson(struct ctx *c)
 {
-    bson_t *b = bson_new();
+    bson_t *b = ctx_alloc(c, sizeof *b);
 
+    if (!b)
+        return NULL;
+    bson_init(b);
     if (arena_defer(&c->arena, destroy_bson, b) == OK)
         return b;
     (void)ctx_fail(c, ERR_OVERLOADED, "The request needs too much memory");
@@ -191,133 +199,6 @@ ms mongo_op_ms(const struct ctx *c)
     ms most = c->op_ms ? c->op_ms : c->conf->db_query_timeout_ms;
 
     return left < most ? left : most;
-}
-
-/*
- * Server codes by number (src/mongo/base/error_codes.yml of the server; those
- * above 10000 are places in its source). What we sent is wrong: a read's query
- * or a write's data.
- */
-static const uint32_t refused_codes[] = {
-    2,     /* BadValue */
-    5,     /* GraphContainsCycle */
-    9,     /* FailedToParse */
-    14,    /* TypeMismatch */
-    15,    /* Overflow: nested too deep */
-    27,    /* IndexNotFound: $text without a text index */
-    28,    /* PathNotViable */
-    34,    /* CannotBackfillArray: an index far behind the end */
-    40,    /* ConflictingUpdateOperators */
-    52,    /* DollarPrefixedFieldName */
-    53,    /* InvalidIdField */
-    54,    /* NotSingleValueField */
-    55,    /* InvalidDBRef */
-    56,    /* EmptyFieldName */
-    57,    /* DottedFieldName */
-    66,    /* ImmutableField */
-    73,    /* InvalidNamespace */
-    166,   /* CommandNotSupportedOnView */
-    171,   /* CannotIndexParallelArrays */
-    291,   /* NoQueryExecutionPlans: $near without a geo index */
-    292,   /* QueryExceededMemoryLimitNoDiskUseAllowed: sort of too much */
-    16410, /* field path with a '$' name */
-    16755, 16756,        /* a value that a geo index refuses */
-    17276,               /* a variable in an expression */
-    31249, 31250,        /* projection paths that collide */
-    31253, 31254,        /* projection that mixes inclusion and exclusion */
-    51075, 51108, 51091, /* $options, regex flags, regex */
-};
-
-static const struct {
-    uint32_t code;
-    enum err err;
-} codes[] = {
-    {11000, ERR_DUPLICATE_KEY},
-    {11001, ERR_DUPLICATE_KEY},
-    {121, ERR_VALIDATION_ERROR}, /* DocumentValidationFailure */
-    {50, ERR_TIME_LIMIT},        /* MaxTimeMSExpired */
-    {262, ERR_TIME_LIMIT},       /* ExceededTimeLimit */
-    {48, ERR_ALREADY_EXISTS},    /* NamespaceExists */
-    {26, ERR_COLLECTION_NOT_FOUND},
-    {10334, ERR_DOCUMENT_TOO_LARGE}, /* BSONObjectTooLarge */
-    {17280, ERR_DOCUMENT_TOO_LARGE},
-    {17419, ERR_DOCUMENT_TOO_LARGE},
-    {17420, ERR_DOCUMENT_TOO_LARGE},
-};
-
-static enum err err_of_code(uint32_t code, bool writing)
-{
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-        if (codes[i].code == code)
-            return codes[i].err;
-    for (size_t i = 0; i < sizeof refused_codes / sizeof *refused_codes; i++)
-        if (refused_codes[i] == code)
-            return writing ? ERR_VALIDATION_ERROR : ERR_BAD_QUERY;
-    return ERR_INTERNAL;
-}
-
-/* Fail-overs and lost connections: another try may find the primary. */
-static bool is_transient(const bson_error_t *e)
-{
-    static const uint32_t retryable[] = {
-        6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 64};
-
-    if (e->domain == MONGOC_ERROR_STREAM ||
-        e->domain == MONGOC_ERROR_SERVER_SELECTION)
-        return true;
-    if (e->domain != MONGOC_ERROR_SERVER &&
-        e->domain != MONGOC_ERROR_WRITE_CONCERN)
-        return false;
-    for (size_t i = 0; i < sizeof retryable / sizeof *retryable; i++)
-        if (e->code == retryable[i])
-            return true;
-    return false;
-}
-
-/* "... index: email_1 dup key: ..." gives email_1, never the value. */
-static str index_name(const char *message)
-{
-    str s = str_of(message), name;
-    size_t at = str_find_str(s, STR("index: "));
-
-    if (at == SIZE_MAX)
-        return STR("an index");
-    s = str_from(s, at + 7);
-    return str_cut(&s, ' ', &name) ? name : s;
-}
-
-static const char *text_of(enum err err)
-{
-    if (err == ERR_TIME_LIMIT)
-        return "The database did not finish in time";
-    if (err == ERR_DOCUMENT_TOO_LARGE)
-        return "A stored document is at most 16 MiB";
-    if (err == ERR_BAD_QUERY)
-        return "The database refuses the query";
-    if (err == ERR_INTERNAL)
-        return "Something went wrong on our side";
-    return "The database refuses the data";
-}
-
-enum err mongo_translate(struct ctx *c, const bson_error_t *e, bool writing)
-{
-    enum err err = ERR_INTERNAL;
-    str index = index_name(e->message);
-
-    if (is_transient(e) || e->domain == MONGOC_ERROR_CLIENT)
-        return ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
-    if (e->domain == MONGOC_ERROR_BSON)
-        err = ERR_DOCUMENT_TOO_LARGE;
-    if (e->domain == MONGOC_ERROR_SERVER)
-        err = err_of_code(e->code, writing);
-    log_note(err == ERR_INTERNAL ? LOG_ERROR : LOG_DEBUG, "mongo.refused",
-             "domain %u code %u", e->domain, e->code);
-    if (err == ERR_DUPLICATE_KEY)
-        return ctx_fail(c, err,
-                        "A document with the same key exists "
-                        "(index " STR_FMT ")",
-                        STR_ARG(index));
-    return ctx_fail(c, err, "%s", text_of(err));
 }
 
 /* Without a free place among the waiters the failure stands as it is. */
@@ -367,10 +248,10 @@ static bool have_session(struct mongo *m, bson_error_t *e)
 
 static void measure(int64_t us, bool done, const bson_error_t *e)
 {
-    enum metric_outcome outcome = done              ? METRIC_OK
-                                  : is_transient(e) ? METRIC_UNAVAILABLE
-                                  : e->code == 50   ? METRIC_TIMEOUT
-                                                    : METRIC_REFUSED;
+    enum metric_outcome outcome = done                    ? METRIC_OK
+                                  : mongo_is_transient(e) ? METRIC_UNAVAILABLE
+                                  : e->code == 50         ? METRIC_TIMEOUT
+                                                          : METRIC_REFUSED;
 
     metrics_add(METRIC_DB_OPERATIONS, outcome, 1);
     metrics_observe(METRIC_DB_SECONDS, 0, us);
@@ -399,6 +280,23 @@ static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
     bson_destroy(&opts);
     measure(clock_mono_us() - start_us, done, e);
     return done;
+}
+
+bool mongo_try(struct ctx *c, const bson_t *cmd, bool writing, bson_t *reply)
+{
+    enum err err = mongo_may_start(c);
+    bson_error_t e;
+
+    if (err == OK)
+        return run_once(c, cmd, writing, reply, &e);
+    ctx_forgive(c);
+    bson_init(reply);
+    return false;
+}
+
+struct combine *mongo_combine(struct ctx *c, enum mongo_shared which)
+{
+    return &c->mongo->home->shared[which];
 }
 
 void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id)
@@ -438,9 +336,9 @@ static enum err run(struct ctx *c, bson_t *cmd, bool writing,
             return err;
         }
         bson_destroy(reply);
-        if (is_transient(&e))
+        if (mongo_is_transient(&e))
             drop_session(m);
-        if (!is_transient(&e) || !wait_for_next_try(c, tried))
+        if (!mongo_is_transient(&e) || !wait_for_next_try(c, tried))
             return mongo_translate(c, &e, writing);
         err = mongo_may_start(c);
         if (err)
@@ -456,19 +354,14 @@ enum err mongo_read(struct ctx *c, bson_t *cmd, bson_t **out_reply)
 /* A write command may succeed as a whole and say "writeErrors" inside. */
 enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply, int *tries)
 {
-    bson_error_t e = {.domain = MONGOC_ERROR_SERVER};
-    bson_iter_t it, code, text;
+    bson_iter_t it, row;
+    bson_error_t e;
     enum err err = run(c, cmd, true, out_reply, tries);
 
-    if (err || !bson_iter_init(&it, *out_reply))
+    if (err || !bson_iter_init(&it, *out_reply) ||
+        !bson_iter_find_descendant(&it, "writeErrors.0", &row))
         return err;
-    code = text = it;
-    if (!bson_iter_find_descendant(&code, "writeErrors.0.code", &code))
-        return OK;
-    e.code = (uint32_t)bson_iter_as_int64(&code);
-    if (bson_iter_find_descendant(&text, "writeErrors.0.errmsg", &text) &&
-        BSON_ITER_HOLDS_UTF8(&text))
-        bson_strncpy(e.message, bson_iter_utf8(&text, NULL), sizeof e.message);
+    mongo_write_error(&row, &e);
     return mongo_translate(c, &e, true);
 }
 

@@ -18,6 +18,7 @@
 
 #include "lib/base/ctx.h"
 
+struct combine;
 struct mongo_pool;
 struct mongo; /* one client and its session; one thread */
 
@@ -52,15 +53,29 @@ MUST_CHECK enum err mongo_read(struct ctx *c, bson_t *cmd, bson_t **out_reply);
 MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
                                 int *tries);
 
+/*
+ * One try of a command that several threads share: nothing is noted in c, a
+ * failure says no more than that each must go alone. The caller destroys
+ * *reply in any case.
+ */
+MUST_CHECK bool mongo_try(struct ctx *c, const bson_t *cmd, bool writing,
+                          bson_t *reply);
+
+/* Where the threads of this process meet to share a command. */
+enum mongo_shared {
+    MONGO_GETS,
+    MONGO_INSERTS,
+    MONGO_SHARED_N
+};
+struct combine *mongo_combine(struct ctx *c, enum mongo_shared which);
+
 /* Ends a cursor that is not read on; its failure is nobody's business. */
 void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id);
 
 /* The row or value `name` of a reply; false when it is not of that type. */
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
 
-/* For rows.c: a driver's error becomes ours; may a command start at all. */
-MUST_CHECK enum err mongo_translate(struct ctx *c, const bson_error_t *e,
-                                    bool writing);
+/* For rows.c: may a command start at all. */
 MUST_CHECK enum err mongo_may_start(struct ctx *c);
 struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name);
 

@@ -3,6 +3,8 @@
 
 #include <mongoc/mongoc.h>
 
+#include "lib/data/mongo_error.h"
+
 enum {
     STREAM_BATCH = 1000 /* rows asked for at a time */
 };

@@ -109,7 +109,8 @@ class Process:
 class Servers:
     """A one-node replica set and a Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_gb: float = 0.25) -> None:
+        self.cache_gb = cache_gb
         self.folder = Path(tempfile.mkdtemp(prefix="sf"))
         self.port = free_port()
         self.mongod: Process | None = None
@@ -135,7 +136,7 @@ class Servers:
         data.mkdir(exist_ok=True)
         argv = [mongod.strip(), "--dbpath", data, "--port", self.port]
         argv += ["--bind_ip", "127.0.0.1", "--replSet", "rs0", "--noscripting"]
-        argv += ["--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
+        argv += ["--wiredTigerCacheSizeGB", self.cache_gb, "--nounixsocket"]
         self.mongod = Process(self.folder, "mongod", argv)
         wait_until("mongod listens", lambda: can_connect(self.port), 60)
         script = ROOT / "conf/dev/replica_set.py"
@@ -147,6 +148,10 @@ class Servers:
         argv += ["--maxmemory-policy", "noeviction", "--dir", self.folder]
         self.redis = Process(self.folder, "redis", argv)
         wait_until("Redis listens", path.exists)
+
+    def redis_cli(self, *words: str) -> str:
+        argv = ["redis-cli", "-s", self.folder / "redis.sock", *words]
+        return subprocess.check_output(argv, text=True)
 
     def client(self) -> pymongo.MongoClient:
         return pymongo.MongoClient(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from access import bearer, key_id, new_key
+from access import bearer, key_id, new_key, token
 from cluster import ROOT, WEBS, Instance, Servers, wait_until
 
 ON = {"AUTH_ENABLED": "true"}
@@ -315,6 +315,36 @@ def test_access_is_never_open_without_mongodb():
             )
     finally:
         servers.stop()
+
+
+def test_limit_counts_who_calls_and_who_guesses(servers):
+    limits = {
+        "RATE_LIMIT_ENABLED": "true",
+        "RATE_LIMIT_MAX_REQUESTS": 5,
+        "RATE_LIMIT_WINDOW_MS": 600000,
+        "REDIS_URL": "none",
+    }
+    path = "/api/auth/keys"
+    with Instance(servers, JWT_SECRET="s" * 32, **limits, **ON) as api:
+        admin, read = new_key(api, "admin"), new_key(api, "read")
+
+        def statuses(text):
+            return [ask(api, "GET", path, bearer(text)).status for _ in range(6)]
+
+        assert statuses(admin) == [200] * 5 + [429]
+        assert statuses(read) == [403] * 5 + [429]
+        guesses = ["sqf_" + c * 43 for c in "abcdef"]
+        replies = [ask(api, "GET", path, bearer(text)) for text in guesses]
+        assert [r.status for r in replies] == [401] * 5 + [429]
+        # a token of the same subject is the same caller, however it is written
+        for n in range(6):
+            text = token("HS256", b"s" * 32, jti=str(n))
+            assert ask(api, "GET", path, bearer(text)).status == (
+                200 if n < 5 else 429
+            )
+        other = token("HS256", b"s" * 32, sub="bob")
+        assert ask(api, "GET", path, bearer(other)).status == 200
+        assert api.get("/health").status == 200
 
 
 def test_nobody_can_get_in_is_a_warning(servers):

@@ -75,6 +75,26 @@ static void bad_lists_are_refused(void **state)
         assert_false(addr_ranges_parse(str_of(bad[i]), &c->arena, &ranges));
 }
 
+static void block_is_an_ipv4_address_or_an_ipv6_64(void **state)
+{
+    static const char *const rows[][2] = {
+        {"192.0.2.1", "192.0.2.1"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff::/64"},
+        {"::1", "::/64"},
+    };
+    char text[ADDR_TEXT_MAX];
+    struct addr a;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_true(addr_parse(str_of(rows[i][0]), &a));
+        assert_int_equal(addr_block(&a, text), strlen(rows[i][1]));
+        assert_string_equal(text, rows[i][1]);
+    }
+}
+
 static void all_zeros_are_any(void **state)
 {
     struct addr a;
@@ -93,6 +113,7 @@ int main(void)
         cmocka_unit_test(blocks_hold_what_shares_their_bits),
         cmocka_unit_test(lists_hold_what_any_piece_holds),
         cmocka_unit_test(bad_lists_are_refused),
+        cmocka_unit_test(block_is_an_ipv4_address_or_an_ipv6_64),
         cmocka_unit_test(all_zeros_are_any),
     };
 

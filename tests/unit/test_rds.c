@@ -1,120 +1,30 @@
 /* test_rds - the connection to a real redis-server on a unix socket */
 #include "lib/coord/rds.c"
 
-#include <limits.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "tests/unit/support.h"
-
-enum {
-    PATIENCE_MS = 10000
-};
-
-static char socket_path[PATH_MAX];
-static char url[PATH_MAX + 16];
-static pid_t server;
-
-static struct rds *open_rds(const char *password)
-{
-    struct rds_target target = {.url = url,
-                                .password = password,
-                                .client_name = "unit",
-                                .connect_ms = 300,
-                                .command_ms = 300,
-                                .retry_ms = 20,
-                                .ready_check = true};
-    struct rds *r = rds_new(&target);
-
-    assert_non_null(r);
-    return r;
-}
-
-static enum rds_result ping(struct rds *r)
-{
-    return rds_ping(r, clock_mono_ms() + 5000);
-}
-
-static void await_up(struct rds *r)
-{
-    ms end = clock_mono_ms() + PATIENCE_MS;
-
-    while (ping(r) != RDS_OK) {
-        if (clock_mono_ms() > end)
-            fail_msg("%s", rds_reason(r));
-        poll(NULL, 0, 10);
-    }
-}
-
-static void exec_server(const char *name, const char *value)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
-           socket_path, "--save", "", "--requirepass", "s3cret", "--loglevel",
-           "warning", name, value, (char *)NULL);
-    _exit(127);
-}
-
-static void start_server(const char *name, const char *value)
-{
-    ms end = clock_mono_ms() + PATIENCE_MS;
-
-    fflush(NULL);
-    server = fork();
-    assert_true(server >= 0);
-    if (server == 0)
-        exec_server(name, value);
-    while (access(socket_path, F_OK) != 0) {
-        assert_true(clock_mono_ms() < end);
-        poll(NULL, 0, 10);
-    }
-}
-
-static void stop_server(void)
-{
-    if (server > 0) {
-        kill(server, SIGKILL);
-        waitpid(server, NULL, 0);
-    }
-    server = 0;
-    unlink(socket_path);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    stop_server();
-    start_server("--appendonly", "no");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    stop_server();
-    return 0;
-}
+#include "tests/unit/redis.h"
 
 static void ping_of_a_server_is_answered(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
 
     (void)state;
-    await_up(r);
-    assert_int_equal(ping(r), RDS_OK);
+    redis_await(r);
+    assert_int_equal(redis_ping(r), RDS_OK);
     assert_false(rds_evicts(r));
     rds_free(r);
 }
 
 static void wrong_password_is_down_with_a_reason(void **state)
 {
-    struct rds *r = open_rds("s3cret");
-    struct rds *wrong = open_rds("geheim");
+    struct rds *r = redis_open("s3cret");
+    struct rds *wrong = redis_open("geheim");
 
     (void)state;
-    await_up(r);
-    assert_int_equal(ping(wrong), RDS_DOWN);
+    redis_await(r);
+    assert_int_equal(redis_ping(wrong), RDS_DOWN);
     assert_non_null(strstr(rds_reason(wrong), "WRONGPASS"));
     assert_null(strstr(rds_reason(wrong), "geheim"));
     rds_free(wrong);
@@ -123,21 +33,21 @@ static void wrong_password_is_down_with_a_reason(void **state)
 
 static void after_a_failed_try_calls_do_not_connect(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
     ms now = clock_mono_ms();
 
     (void)state;
-    stop_server();
+    redis_stop();
     clock_set(now, 0);
-    assert_int_equal(ping(r), RDS_DOWN);
+    assert_int_equal(redis_ping(r), RDS_DOWN);
     assert_int_equal(r->failed, 1);
     assert_in_range(r->next_try - now, 15, 20);
-    assert_int_equal(ping(r), RDS_DOWN);
+    assert_int_equal(redis_ping(r), RDS_DOWN);
     assert_int_equal(r->failed, 1);
     for (int i = 2; i < 12; i++) {
         now = r->next_try;
         clock_set(now, 0);
-        assert_int_equal(ping(r), RDS_DOWN);
+        assert_int_equal(redis_ping(r), RDS_DOWN);
         assert_int_equal(r->failed, i);
     }
     assert_in_range(r->next_try - now, 750, 1000);
@@ -147,52 +57,52 @@ static void after_a_failed_try_calls_do_not_connect(void **state)
 
 static void stopped_server_gives_unknown_in_time(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
     ms start;
 
     (void)state;
-    await_up(r);
-    kill(server, SIGSTOP);
+    redis_await(r);
+    kill(redis.pid, SIGSTOP);
     start = clock_mono_ms();
     assert_int_equal(rds_ping(r, start + 200), RDS_UNKNOWN);
     assert_in_range(clock_mono_ms() - start, 200, 1000);
     assert_null(r->conn);
     assert_int_equal(rds_ping(r, clock_mono_ms() + 200), RDS_DOWN);
-    kill(server, SIGCONT);
-    await_up(r);
+    kill(redis.pid, SIGCONT);
+    redis_await(r);
     rds_free(r);
 }
 
 static void restarted_server_is_found_by_the_next_call(void **state)
 {
-    struct rds *r = open_rds("s3cret");
-    struct rds *other = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
+    struct rds *other = redis_open("s3cret");
 
     (void)state;
-    await_up(r);
-    stop_server();
-    start_server("--appendonly", "no");
-    await_up(other);
-    assert_int_equal(ping(r), RDS_OK);
+    redis_await(r);
+    redis_stop();
+    redis_start("--appendonly", "no");
+    redis_await(other);
+    assert_int_equal(redis_ping(r), RDS_OK);
     rds_free(other);
     rds_free(r);
 }
 
 static void evicting_policy_is_seen(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
 
     (void)state;
-    stop_server();
-    start_server("--maxmemory-policy", "allkeys-lru");
-    await_up(r);
+    redis_stop();
+    redis_start("--maxmemory-policy", "allkeys-lru");
+    redis_await(r);
     assert_true(rds_evicts(r));
     rds_free(r);
 }
 
 static void passed_deadline_sends_nothing(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
 
     (void)state;
     assert_int_equal(rds_ping(r, clock_mono_ms() - 1), RDS_DOWN);
@@ -201,23 +111,170 @@ static void passed_deadline_sends_nothing(void **state)
 
 static void connection_is_not_used_across_fork(void **state)
 {
-    struct rds *r = open_rds("s3cret");
+    struct rds *r = redis_open("s3cret");
     int status;
     pid_t pid;
 
     (void)state;
-    await_up(r);
+    redis_await(r);
     fflush(NULL);
     pid = fork();
     if (pid == 0)
-        _exit(ping(r) == RDS_DOWN ? 0 : 1);
+        _exit(redis_ping(r) == RDS_DOWN ? 0 : 1);
     waitpid(pid, &status, 0);
 #ifdef ARENA_POISON
     assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 1);
 #else
     assert_int_equal(status, 0);
 #endif
-    assert_int_equal(ping(r), RDS_OK);
+    assert_int_equal(redis_ping(r), RDS_OK);
+    rds_free(r);
+}
+
+static void words_and_replies_hold_any_bytes(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    const str key = STR("k\0\r\n"), value = STR("\0a\xff\r\n$5\r\n");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    redis_do(r, WORDS(STR("SET"), key, value));
+    redis_do(r, WORDS(STR("SET"), STR("k"), STR("other")));
+    assert_int_equal(redis_ask(r, WORDS(STR("GET"), key), &reply), RDS_OK);
+    assert_int_equal(reply.kind, RDS_TEXT);
+    assert_true(str_eq(reply.text, value));
+    redis_do(r, WORDS(STR("SET"), key, STR("")));
+    assert_int_equal(redis_ask(r, WORDS(STR("GET"), key), &reply), RDS_OK);
+    assert_int_equal(reply.kind, RDS_TEXT);
+    assert_int_equal(reply.text.n, 0);
+    rds_free(r);
+}
+
+static void reply_of_each_kind_is_read(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(
+        redis_ask(r,
+                  WORDS(STR("EVAL"), STR("return {-7, {'a', {false}}, {}}"),
+                        STR("0")),
+                  &reply),
+        RDS_OK);
+    assert_int_equal(reply.kind, RDS_LIST);
+    assert_int_equal(reply.items_n, 3);
+    assert_int_equal(reply.items[0].kind, RDS_INT);
+    assert_int_equal(reply.items[0].number, -7);
+    assert_int_equal(reply.items[1].kind, RDS_LIST);
+    assert_str(reply.items[1].items[0].text, "a");
+    assert_int_equal(reply.items[1].items[1].items[0].kind, RDS_NIL);
+    assert_int_equal(reply.items[2].kind, RDS_LIST);
+    assert_int_equal(reply.items[2].items_n, 0);
+    assert_int_equal(redis_ask(r, WORDS(STR("PING")), &reply), RDS_OK);
+    assert_str(reply.text, "PONG");
+    rds_free(r);
+}
+
+static void reply_that_cannot_be_told_is_unknown(void **state)
+{
+    static const char deep[] = "return {{{{1}}}}";
+    struct rds *r = redis_open("s3cret");
+    struct arena small;
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(
+        redis_ask(r, WORDS(STR("EVAL"), str_of(deep), STR("0")), &reply),
+        RDS_UNKNOWN);
+    arena_init(&small, 1);
+    assert_int_equal(
+        rds_call(r, WORDS(STR("PING")), clock_mono_ms() + 300, &small, &reply),
+        RDS_UNKNOWN);
+    arena_done(&small);
+    assert_int_equal(redis_ask(r, WORDS(STR("PING")), &reply), RDS_OK);
+    rds_free(r);
+}
+
+static void refusal_is_told_by_its_first_word(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    redis_do(r, WORDS(STR("SET"), STR("text"), STR("1")));
+    assert_int_equal(
+        redis_ask(r, WORDS(STR("HGET"), STR("text"), STR("f")), &reply),
+        RDS_ERR);
+    assert_true(rds_refused_with(r, STR("WRONGTYPE")));
+    assert_false(rds_refused_with(r, STR("WRONG")));
+    assert_int_equal(redis_ask(r, WORDS(STR("GET"), STR("text")), &reply),
+                     RDS_OK);
+    assert_str(reply.text, "1");
+    rds_free(r);
+}
+
+static void server_without_memory_refuses(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    redis_do(r, WORDS(STR("CONFIG"), STR("SET"), STR("maxmemory"), STR("1")));
+    assert_int_equal(
+        redis_ask(r, WORDS(STR("SET"), STR("a"), STR("1")), &reply), RDS_ERR);
+    assert_true(rds_refused_with(r, STR("OOM")));
+    rds_free(r);
+}
+
+static void call_of_a_hung_server_ends_in_time(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+    ms start;
+
+    (void)state;
+    redis_await(r);
+    kill(redis.pid, SIGSTOP);
+    start = clock_mono_ms();
+    assert_int_equal(rds_call(r, WORDS(STR("INCR"), STR("n")), start + 50,
+                              &redis.arena, &reply),
+                     RDS_UNKNOWN);
+    assert_in_range(clock_mono_ms() - start, 50, 250);
+    kill(redis.pid, SIGCONT);
+    redis_await(r);
+    /* the late reply of the call that was given up is not met */
+    assert_int_equal(redis_ask(r, WORDS(STR("ECHO"), STR("mine")), &reply),
+                     RDS_OK);
+    assert_str(reply.text, "mine");
+    rds_free(r);
+}
+
+static void errors_and_reconnects_are_counted(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+    int64_t before;
+
+    (void)state;
+    assert_int_equal(
+        metrics_setup(1, (struct metric_labels){0}, (struct metric_labels){0}),
+        OK);
+    metrics_join(0);
+    redis_await(r);
+    before = metrics_sum(METRIC_REDIS_ERRORS, 0);
+    assert_int_equal(metrics_sum(METRIC_REDIS_RECONNECTS, 0), 0);
+    assert_int_equal(redis_ask(r, WORDS(STR("NONSENSE")), &reply), RDS_ERR);
+    assert_int_equal(metrics_sum(METRIC_REDIS_ERRORS, 0), before + 1);
+    redis_stop();
+    redis_start("--appendonly", "no");
+    redis_await(r);
+    assert_int_equal(metrics_sum(METRIC_REDIS_RECONNECTS, 0), 1);
     rds_free(r);
 }
 
@@ -235,7 +292,7 @@ static void info_is_judged(void **state)
         {"redis_version:7.2\r\nrole:master\r\nloading:1\r\n", RDS_DOWN},
         {"", RDS_DOWN},
     };
-    struct rds *r = open_rds(NULL);
+    struct rds *r = redis_open(NULL);
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -265,11 +322,11 @@ static void good_urls_are_cut_into_parts(void **state)
 
         assert_non_null(r);
         assert_true(str_eq(str_of(r->target.host), str_of(rows[i].host)));
-        assert_true(str_eq(str_of(r->path), str_of(rows[i].path)));
+        assert_true(str_eq(str_of(r->target.path), str_of(rows[i].path)));
         assert_true(str_eq(str_of(r->target.username), str_of(rows[i].user)));
         assert_true(
             str_eq(str_of(r->target.password), str_of(rows[i].password)));
-        assert_true(str_eq(str_of(r->db), str_of(rows[i].db)));
+        assert_true(str_eq(str_of(r->target.db), str_of(rows[i].db)));
         assert_int_equal(r->target.port, rows[i].port);
         rds_free(r);
     }
@@ -291,8 +348,6 @@ static void bad_urls_are_refused(void **state)
     }
 }
 
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,16 +359,18 @@ int main(void)
         WITH_SERVER(evicting_policy_is_seen),
         WITH_SERVER(passed_deadline_sends_nothing),
         WITH_SERVER(connection_is_not_used_across_fork),
+        WITH_SERVER(words_and_replies_hold_any_bytes),
+        WITH_SERVER(reply_of_each_kind_is_read),
+        WITH_SERVER(reply_that_cannot_be_told_is_unknown),
+        WITH_SERVER(refusal_is_told_by_its_first_word),
+        WITH_SERVER(server_without_memory_refuses),
+        WITH_SERVER(call_of_a_hung_server_ends_in_time),
+        WITH_SERVER(errors_and_reconnects_are_counted),
         cmocka_unit_test(info_is_judged),
         cmocka_unit_test(good_urls_are_cut_into_parts),
         cmocka_unit_test(bad_urls_are_refused),
     };
-    char folder[PATH_MAX - 32];
 
-    signal(SIGPIPE, SIG_IGN);
-    if (!getcwd(folder, sizeof folder))
-        return 1;
-    snprintf(socket_path, sizeof socket_path, "%s/redis.sock", folder);
-    snprintf(url, sizeof url, "unix:%s?db=2", socket_path);
+    redis_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

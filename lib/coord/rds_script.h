@@ -1,0 +1,24 @@
+#pragma once
+/*
+ * rds_script - the Lua scripts of sql-free-schemas/redis, by digest
+ *
+ * A server that does not know a script (restarted, SCRIPT FLUSH) is sent its
+ * text within the same call, so that nobody has to load any.
+ */
+#include "lib/coord/rds.h"
+
+enum lua {
+    LUA_RATE_TAKE,
+    LUA_N
+};
+
+struct rds_script {
+    enum lua lua;
+    const str *keys, *args;
+    size_t keys_n, args_n;
+};
+
+/* As rds_call; keys and arguments together at most RDS_WORDS_MAX - 3. */
+enum rds_result rds_run(struct rds *r, const struct rds_script *s,
+                        ms deadline_mono, struct arena *a,
+                        struct rds_reply *out);
