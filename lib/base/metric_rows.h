@@ -26,7 +26,7 @@
     ROW(DB_UP, "sqlfree_db_up",                                                \
         NOW_GAUGE, ONE, ONE, NONE, "Does MongoDB answer.")                     \
     ROW(DB_OPERATIONS, "sqlfree_db_operations_total",                          \
-        COUNTER, OUTCOME, ONE, NONE, "MongoDB commands sent.")                 \
+        COUNTER, OUTCOME, ONE, NONE, "MongoDB commands sent; of an export its first.")                 \
     ROW(DB_SECONDS, "sqlfree_db_operation_duration_seconds",                   \
         HISTOGRAM, ONE, ONE, DB, "Round trip of a MongoDB command.")           \
     ROW(REDIS_UP, "sqlfree_redis_up",                                          \

@@ -246,7 +246,7 @@ static bool have_session(struct mongo *m, bson_error_t *e)
     return false;
 }
 
-static void measure(int64_t us, bool done, const bson_error_t *e)
+void mongo_measure(int64_t us, bool done, const bson_error_t *e)
 {
     enum metric_outcome outcome = done                    ? METRIC_OK
                                   : mongo_is_transient(e) ? METRIC_UNAVAILABLE
@@ -278,7 +278,7 @@ static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
                    : mongoc_client_read_command_with_opts(
                          m->client, db, cmd, NULL, &opts, reply, e);
     bson_destroy(&opts);
-    measure(clock_mono_us() - start_us, done, e);
+    mongo_measure(clock_mono_us() - start_us, done, e);
     return done;
 }
 

@@ -75,7 +75,8 @@ void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id);
 /* The row or value `name` of a reply; false when it is not of that type. */
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
 
-/* For rows.c: may a command start at all. */
+/* For rows.c: one command more in the metrics; may a command start at all. */
+void mongo_measure(int64_t us, bool done, const bson_error_t *e);
 MUST_CHECK enum err mongo_may_start(struct ctx *c);
 struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name);
 

@@ -3,6 +3,7 @@
 
 #include <mongoc/mongoc.h>
 
+#include "lib/base/clock.h"
 #include "lib/data/mongo_error.h"
 
 enum {
@@ -15,6 +16,7 @@ struct rows {
     int64_t n;
     bson_t row;
     mongoc_cursor_t *cursor;
+    bool begun; /* its first batch has come */
 };
 
 static bson_t *find_command(struct ctx *c, const struct rows_find *f)
@@ -112,6 +114,23 @@ int64_t rows_n(const struct rows *rows)
     return rows->n;
 }
 
+/* The driver does not tell when it asks for more: the first counts. */
+static bool stream_next(struct rows *rows, const bson_t **out_doc)
+{
+    bson_error_t e = {0};
+    int64_t start_us;
+    bool more;
+
+    if (rows->begun)
+        return mongoc_cursor_next(rows->cursor, out_doc);
+    rows->begun = true;
+    start_us = clock_mono_us();
+    more = mongoc_cursor_next(rows->cursor, out_doc);
+    mongo_measure(clock_mono_us() - start_us,
+                  !mongoc_cursor_error(rows->cursor, &e), &e);
+    return more;
+}
+
 enum err rows_next(struct ctx *c, struct rows *rows, const bson_t **out_doc)
 {
     const uint8_t *data;
@@ -130,7 +149,7 @@ enum err rows_next(struct ctx *c, struct rows *rows, const bson_t **out_doc)
     }
     if (ctx_left_ms(c) == 0)
         return ctx_fail(c, ERR_TIME_LIMIT, "The request took too long");
-    if (mongoc_cursor_next(rows->cursor, out_doc))
+    if (stream_next(rows, out_doc))
         return OK;
     *out_doc = NULL;
     if (mongoc_cursor_error(rows->cursor, &e))

@@ -193,12 +193,14 @@ class Instance:
         servers: Servers,
         web: str | None = "nginx",
         ready: bool = True,
+        edit_web: Callable[[str], str] = str,
         **settings,
     ):
         self.servers = servers
         self.folder = Path(tempfile.mkdtemp(prefix="sf"))
         self.socket = self.folder / "app.sock"
         self.web_name = web
+        self.edit_web = edit_web
         self.port = free_port()
         self.database = f"t{self.folder.name[2:]}"
         self.env = self._env(servers, settings)
@@ -235,7 +237,7 @@ class Instance:
 
     def start_web(self) -> None:
         conf = self.folder / f"{self.web_name}.conf"
-        text = (ROOT / "conf" / conf.name).read_text()
+        text = self.edit_web((ROOT / "conf" / conf.name).read_text())
         root = os.geteuid() == 0
         if self.web_name == "nginx":
             text = replace_once(
