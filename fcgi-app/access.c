@@ -71,23 +71,28 @@ static void write_text(struct buf *b, const struct request *q,
     buf_add_char(b, '\n');
 }
 
-size_t access_line(const struct request *q, const struct reply *out, ms took,
-                   char line[ACCESS_LINE_MAX])
+void access_add(struct access_log *log, const struct request *q,
+                const struct reply *out, ms took)
 {
-    struct buf b = buf_over(line, ACCESS_LINE_MAX);
+    struct buf b;
 
     if (off)
-        return 0;
+        return;
+    if (log->n > sizeof log->text - ACCESS_LINE_MAX)
+        access_flush(log);
+    b = buf_over(log->text + log->n, ACCESS_LINE_MAX);
     if (as_text)
         write_text(&b, q, out);
     else
         write_json(&b, q, out, took);
-    return b.err ? 0 : b.n;
+    if (b.err == OK)
+        log->n += b.n;
 }
 
-void access_write(const char *line, size_t n)
+void access_flush(struct access_log *log)
 {
-    ssize_t sent = n ? write(STDOUT_FILENO, line, n) : 0;
+    ssize_t sent = log->n ? write(STDOUT_FILENO, log->text, log->n) : 0;
 
     (void)sent; /* a full log disk must not stop the service */
+    log->n = 0;
 }

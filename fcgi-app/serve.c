@@ -56,6 +56,7 @@ static struct {
 struct worker {
     struct ctx ctx;
     struct buf body;
+    struct access_log log;
     FCGX_Request fcgi;
 };
 
@@ -202,11 +203,9 @@ static void serve_request(struct worker *w)
 {
     struct ctx *c = &w->ctx;
     int64_t start_us = clock_mono_us(), took_us;
-    char line[ACCESS_LINE_MAX];
     struct request q;
     struct reply out;
     bool settled;
-    size_t line_n;
     enum err err;
 
     c->deadline = start_us / 1000 + srv.conf->request_timeout_ms;
@@ -217,9 +216,8 @@ static void serve_request(struct worker *w)
         w->fcgi.keepConnection = 0;
     took_us = clock_mono_us() - start_us;
     measure_end(&q, &out, took_us);
-    line_n = access_line(&q, &out, took_us / 1000, line);
+    access_add(&w->log, &q, &out, took_us / 1000);
     FCGX_Finish_r(&w->fcgi);
-    access_write(line, line_n);
     if (w->body.cap > KEPT_REPLY_BYTES) {
         buf_done(&w->body);
         buf_init(&w->body, REPLY_BYTES, ERR_INTERNAL);
@@ -258,11 +256,14 @@ static void *thread_run(void *arg)
     eventfd_t token;
 
     for (;;) {
-        int n = epoll_wait(srv.epoll_fd, &e, 1, leaving ? LAST_CALL_MS : -1);
+        int wait = w->log.n ? 0 : leaving ? LAST_CALL_MS : -1;
+        int n = epoll_wait(srv.epoll_fd, &e, 1, wait);
 
+        if (n == 0 && wait > 0)
+            break; /* leaving, and nobody has more to say */
         if (n == 0)
-            break; /* only when leaving */
-        if (n < 0)
+            access_flush(&w->log);
+        if (n <= 0)
             continue;
         if (e.data.fd == srv.wake_fd)
             leaving = leaving || eventfd_read(srv.wake_fd, &token) == 0;
