@@ -1,6 +1,7 @@
 /* shared - see shared.h */
 #include "lib/data/shared.h"
 
+#include "lib/base/clock.h"
 #include "lib/data/combine.h"
 #include "lib/data/mongo_error.h"
 
@@ -8,14 +9,20 @@ enum {
     DOCUMENT_MAX = 64 * 1024 /* larger ones are inserted alone */
 };
 
-struct get {
+/* First member of what is combined. */
+struct part {
     struct combine_op op;
+    ms deadline; /* of its request */
+};
+
+struct get {
+    struct part part;
     bson_value_t id; /* ObjectId or text */
     bson_t *found;   /* a copy, the owner's */
 };
 
 struct insert {
-    struct combine_op op;
+    struct part part;
     const bson_t *doc;
     enum insert_result {
         UNKNOWN,
@@ -37,12 +44,36 @@ static const char *index_of(uint32_t n)
 
 static struct get *next_get(const struct get *g)
 {
-    return (struct get *)(void *)g->op.next;
+    return (struct get *)(void *)g->part.op.next;
 }
 
 static struct insert *next_insert(const struct insert *i)
 {
-    return (struct insert *)(void *)i->op.next;
+    return (struct insert *)(void *)i->part.op.next;
+}
+
+static struct part part_of(const struct ctx *c, const char *collection)
+{
+    return (struct part){.op.key = collection, .deadline = c->deadline};
+}
+
+/* A shared command ends before the request that has the least time left. */
+static bool try_together(struct ctx *c, const struct part *first,
+                         const bson_t *cmd, bool writing, bson_t *reply)
+{
+    const struct combine_op *op = &first->op;
+    ms own = c->deadline;
+    bool done;
+
+    for (; op; op = op->next) {
+        ms other = ((const struct part *)(const void *)op)->deadline;
+
+        if (other < c->deadline)
+            c->deadline = other;
+    }
+    done = mongo_try(c, cmd, writing, reply);
+    c->deadline = own;
+    return done;
 }
 
 /* The id as one value: of two forms the first, which is the ObjectId. */
@@ -105,7 +136,7 @@ static void get_together(struct ctx *c, struct get *first)
     bson_t cmd = BSON_INITIALIZER, reply, filter, id, list;
     uint32_t n = 0;
 
-    BSON_APPEND_UTF8(&cmd, "find", first->op.key);
+    BSON_APPEND_UTF8(&cmd, "find", first->part.op.key);
     BSON_APPEND_DOCUMENT_BEGIN(&cmd, "filter", &filter);
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &id);
     BSON_APPEND_ARRAY_BEGIN(&id, "$in", &list);
@@ -115,7 +146,7 @@ static void get_together(struct ctx *c, struct get *first)
     bson_append_document_end(&filter, &id);
     bson_append_document_end(&cmd, &filter);
     BSON_APPEND_BOOL(&cmd, "singleBatch", true);
-    if (mongo_try(c, &cmd, false, &reply))
+    if (try_together(c, &first->part, &cmd, false, &reply))
         hand_out_rows(first, &reply);
     bson_destroy(&reply);
     bson_destroy(&cmd);
@@ -130,18 +161,18 @@ enum err shared_get(struct ctx *c, const struct doc_key *key,
                     shared_get_alone alone, const bson_t **out)
 {
     struct combine *k = mongo_combine(c, MONGO_GETS);
-    struct get mine = {.op.key = key->collection};
+    struct get mine = {.part = part_of(c, key->collection)};
     bool is_alone = false;
     enum err err = OK;
 
     set_id(&mine, key->id);
-    if (combine_begin(k, &mine.op)) {
-        is_alone = !mine.op.next;
+    if (combine_begin(k, &mine.part.op)) {
+        is_alone = !mine.part.op.next;
         if (is_alone)
             err = alone(c, key, out);
         else
             get_together(c, &mine);
-        combine_end(k, &mine.op);
+        combine_end(k, &mine.part.op);
     }
     if (is_alone)
         return err;
@@ -190,13 +221,13 @@ static void insert_together(struct ctx *c, struct insert *first)
     bson_t cmd = BSON_INITIALIZER, reply, list;
     uint32_t n = 0;
 
-    BSON_APPEND_UTF8(&cmd, "insert", first->op.key);
+    BSON_APPEND_UTF8(&cmd, "insert", first->part.op.key);
     BSON_APPEND_ARRAY_BEGIN(&cmd, "documents", &list);
     for (const struct insert *one = first; one; one = next_insert(one))
         bson_append_document(&list, index_of(n++), -1, one->doc);
     bson_append_array_end(&cmd, &list);
     BSON_APPEND_BOOL(&cmd, "ordered", false);
-    if (mongo_try(c, &cmd, true, &reply))
+    if (try_together(c, &first->part, &cmd, true, &reply))
         mark_all(first, &reply);
     bson_destroy(&reply);
     bson_destroy(&cmd);
@@ -206,19 +237,19 @@ enum err shared_insert(struct ctx *c, const char *collection, const bson_t *doc,
                        shared_insert_alone alone)
 {
     struct combine *k = mongo_combine(c, MONGO_INSERTS);
-    struct insert mine = {.op.key = collection, .doc = doc};
+    struct insert mine = {.part = part_of(c, collection), .doc = doc};
     bool is_alone = doc->len > DOCUMENT_MAX;
     enum err err = OK;
 
     if (is_alone)
         return alone(c, collection, doc, false);
-    if (combine_begin(k, &mine.op)) {
-        is_alone = !mine.op.next;
+    if (combine_begin(k, &mine.part.op)) {
+        is_alone = !mine.part.op.next;
         if (is_alone)
             err = alone(c, collection, doc, false);
         else
             insert_together(c, &mine);
-        combine_end(k, &mine.op);
+        combine_end(k, &mine.part.op);
     }
     if (is_alone)
         return err;

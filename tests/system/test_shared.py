@@ -3,11 +3,13 @@ each gets its own result, whatever the others ask for."""
 
 import signal
 import threading
+import time
 from collections import Counter
 
 import pytest
 from bson import ObjectId
 
+import fastcgi
 from cluster import Instance, Servers, wait_until
 
 CLIENTS = 24
@@ -209,3 +211,50 @@ def test_answered_inserts_are_stored_once_when_mongodb_fails(own, fault):
             stored = {d["_id"] for d in client[api.database]["w"].find()}
         lost = {key for keys in answered for key in keys} - stored
         assert not lost, f"answered and lost: {sorted(lost)[:5]}"
+
+
+def test_nobody_is_held_beyond_its_time_by_a_shared_command(own):
+    """Slow bodies leave half of the clients one second when they meet others
+    that have all of theirs, while MongoDB takes no write."""
+    settings = {"REQUEST_TIMEOUT_MS": 3000, "DB_QUERY_TIMEOUT_MS": 3000}
+    body = b'{"a":1}'
+    params = fastcgi.pairs(
+        fastcgi.params_of(
+            "POST",
+            "/api/db/late",
+            CONTENT_TYPE="application/json",
+            CONTENT_LENGTH=str(len(body)),
+        )
+    )
+    with Instance(own, **settings) as api, own.client() as client:
+        client[api.database].create_collection("late")
+        meet = threading.Barrier(12)
+        never = threading.Event()
+        took: list[float] = []
+
+        def write(slow: bool) -> None:
+            c = fastcgi.Client(api.socket)
+            start = time.monotonic()
+            if slow:
+                c.s.sendall(fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, params))
+                never.wait(2)
+            meet.wait(20)
+            if not slow:
+                start = time.monotonic()
+                c.s.sendall(fastcgi.begin() + fastcgi.stream(fastcgi.PARAMS, params))
+            c.s.sendall(fastcgi.stream(fastcgi.STDIN, body))
+            while c.s.recv(65536):
+                pass
+            took.append(time.monotonic() - start)
+            c.s.close()
+
+        threads = [threading.Thread(target=write, args=(i % 2 == 0,)) for i in range(12)]
+        client.admin.command("fsync", lock=True)
+        try:
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+        finally:
+            client.admin.command("fsyncUnlock")
+        assert len(took) == 12 and max(took) < 4, sorted(took)
