@@ -54,7 +54,7 @@ static bool write_plain(struct buf *b, str s)
         return false;
     to = buf_room(b, s.n + 2);
     if (!to)
-        return b->err != OK;
+        return true; /* the failure is noted */
     to[0] = '"';
     if (s.n > 0)
         memcpy(to + 1, s.p, s.n);

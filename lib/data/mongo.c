@@ -18,6 +18,7 @@
 enum {
     TRIES = 3,
     PING_MS = 2000,
+    OP_LEAST_MS = 100, /* to find out what came of an operation */
 };
 
 struct mongo_pool {
@@ -193,12 +194,23 @@ bson_t *mongo_bson(struct ctx *c)
     return NULL;
 }
 
+static ms op_limit(const struct ctx *c)
+{
+    return c->op_ms ? c->op_ms : c->conf->db_query_timeout_ms;
+}
+
 ms mongo_op_ms(const struct ctx *c)
 {
-    ms left = ctx_left_ms(c);
-    ms most = c->op_ms ? c->op_ms : c->conf->db_query_timeout_ms;
+    ms left = ctx_left_ms(c), most = op_limit(c);
 
     return left < most ? left : most;
+}
+
+void mongo_op_used(struct ctx *c, ms used)
+{
+    ms most = op_limit(c) - used;
+
+    c->op_ms = most > OP_LEAST_MS ? most : OP_LEAST_MS;
 }
 
 /* Without a free place among the waiters the failure stands as it is. */
@@ -257,13 +269,13 @@ void mongo_measure(int64_t us, bool done, const bson_error_t *e)
     metrics_observe(METRIC_DB_SECONDS, 0, us);
 }
 
-/* opts add to the command; each try gets the time that is left for it. */
-static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
-                     bson_t *reply, bson_error_t *e)
+/* Each try gets the time that is left for it. */
+static bool send_command(struct ctx *c, const bson_t *cmd, bool writing,
+                         bson_t *reply, bson_error_t *e)
 {
     struct mongo *m = c->mongo;
     const char *db = c->conf->mongodb_database_name;
-    int64_t start_us = clock_mono_us();
+    ms left = mongo_op_ms(c);
     bson_t opts;
     bool done;
 
@@ -272,20 +284,31 @@ static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
         return false;
     }
     bson_copy_to(m->opts, &opts);
-    BSON_APPEND_INT64(&opts, "maxTimeMS", mongo_op_ms(c));
+    BSON_APPEND_INT64(&opts, "maxTimeMS", left > 0 ? left : 1); /* 0: none */
     done = writing ? mongoc_client_write_command_with_opts(m->client, db, cmd,
                                                            &opts, reply, e)
                    : mongoc_client_read_command_with_opts(
                          m->client, db, cmd, NULL, &opts, reply, e);
     bson_destroy(&opts);
+    return done;
+}
+
+static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
+                     bson_t *reply, bson_error_t *e)
+{
+    int64_t start_us = clock_mono_us();
+    bool done = send_command(c, cmd, writing, reply, e);
+
     mongo_measure(clock_mono_us() - start_us, done, e);
+    if (!done && mongo_is_transient(e))
+        drop_session(c->mongo);
     return done;
 }
 
 bool mongo_try(struct ctx *c, const bson_t *cmd, bool writing, bson_t *reply)
 {
     enum err err = mongo_may_start(c);
-    bson_error_t e;
+    bson_error_t e = {0};
 
     if (err == OK)
         return run_once(c, cmd, writing, reply, &e);
@@ -317,7 +340,6 @@ void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id)
 static enum err run(struct ctx *c, bson_t *cmd, bool writing,
                     bson_t **out_reply, int *tries)
 {
-    struct mongo *m = c->mongo;
     bson_error_t e = {0};
     enum err err = mongo_may_start(c);
     bson_t *reply;
@@ -336,8 +358,6 @@ static enum err run(struct ctx *c, bson_t *cmd, bool writing,
             return err;
         }
         bson_destroy(reply);
-        if (mongo_is_transient(&e))
-            drop_session(m);
         if (!mongo_is_transient(&e) || !wait_for_next_try(c, tried))
             return mongo_translate(c, &e, writing);
         err = mongo_may_start(c);

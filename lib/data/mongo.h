@@ -83,5 +83,8 @@ struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name);
 /* Time limit of the next operation: the setting, or what is left. */
 ms mongo_op_ms(const struct ctx *c);
 
+/* What a command has used of the limit, its repeat in another way lacks. */
+void mongo_op_used(struct ctx *c, ms used);
+
 /* A new document that ends with the arena; NULL with the failure noted. */
 bson_t *mongo_bson(struct ctx *c);

@@ -13,6 +13,7 @@ enum {
 struct part {
     struct combine_op op;
     ms deadline; /* of its request */
+    ms begun;
 };
 
 struct get {
@@ -54,7 +55,9 @@ static struct insert *next_insert(const struct insert *i)
 
 static struct part part_of(const struct ctx *c, const char *collection)
 {
-    return (struct part){.op.key = collection, .deadline = c->deadline};
+    return (struct part){.op.key = collection,
+                         .deadline = c->deadline,
+                         .begun = clock_mono_ms()};
 }
 
 /* A shared command ends before the request that has the least time left. */
@@ -176,13 +179,16 @@ enum err shared_get(struct ctx *c, const struct doc_key *key,
     }
     if (is_alone)
         return err;
-    if (!mine.found)
+    if (!mine.found) {
+        mongo_op_used(c, clock_mono_ms() - mine.part.begun);
         return alone(c, key, out);
+    }
     *out = mine.found;
-    return arena_defer(&c->arena, destroy, mine.found);
+    err = arena_defer(&c->arena, destroy, mine.found);
+    return err ? ctx_no_memory(c) : OK;
 }
 
-/* {index, code, errmsg}: that one was refused, the others were stored. */
+/* {index, code, errmsg}; a fail-over is no refusal */
 static void mark_refused(struct insert *first, bson_iter_t *it)
 {
     struct insert *one = first;
@@ -195,22 +201,23 @@ static void mark_refused(struct insert *first, bson_iter_t *it)
     while (one && index-- > 0)
         one = next_insert(one);
     if (one) {
-        one->result = REFUSED;
         mongo_write_error(it, &one->error);
+        one->result = mongo_is_transient(&one->error) ? UNKNOWN : REFUSED;
     }
 }
 
-static void mark_all(struct insert *first, const bson_t *reply)
+/* Nothing is known of any unless stored and refused ones are all of them. */
+static void mark_all(struct insert *first, uint32_t n, const bson_t *reply)
 {
-    bson_t errors;
+    bson_t errors = BSON_INITIALIZER;
     bson_iter_t it;
 
-    if (bson_has_field(reply, "writeConcernError"))
+    (void)mongo_reply_doc(reply, "writeErrors", &errors);
+    if (!bson_iter_init_find(&it, reply, "n") ||
+        bson_iter_as_int64(&it) + bson_count_keys(&errors) != n)
         return;
     for (struct insert *one = first; one; one = next_insert(one))
         one->result = STORED;
-    if (!mongo_reply_doc(reply, "writeErrors", &errors))
-        return;
     bson_iter_init(&it, &errors);
     while (bson_iter_next(&it))
         mark_refused(first, &it);
@@ -228,7 +235,7 @@ static void insert_together(struct ctx *c, struct insert *first)
     bson_append_array_end(&cmd, &list);
     BSON_APPEND_BOOL(&cmd, "ordered", false);
     if (try_together(c, &first->part, &cmd, true, &reply))
-        mark_all(first, &reply);
+        mark_all(first, n, &reply);
     bson_destroy(&reply);
     bson_destroy(&cmd);
 }
@@ -261,5 +268,6 @@ enum err shared_insert(struct ctx *c, const char *collection, const bson_t *doc,
     case UNKNOWN:
         break;
     }
+    mongo_op_used(c, clock_mono_ms() - mine.part.begun);
     return alone(c, collection, doc, true);
 }

@@ -25,8 +25,13 @@ def switched_on(text: str) -> str:
 @pytest.mark.parametrize("web", WEBS)
 def test_strangers_are_held_back(servers, web):
     with Instance(servers, web, edit_web=switched_on) as api:
-        assert api.get("/metrics").status == 403
-        assert api.post("/api/cluster/metrics", {}).status == 403
-        assert api.get("/api/cluster/metrics").status == 200
+        for path in ("/metrics", "/METRICS", "/metrics/", "/Metrics?x=1"):
+            assert api.get(path).status == 403, path
+            assert api.get("/api/cluster" + path).status == 403, path
+            assert api.get("/API/Cluster" + path).status == 403, path
+        for path in ("/api/cluster/locks", "/API/cluster/x", "/api/CLUSTER/x/"):
+            for method in ("POST", "PUT", "DELETE"):
+                assert api.send(method, path, {}).status == 403, path
+        assert api.get("/api/cluster/locks").status == 404
         assert api.post("/api/db/x", {"n": 1}).status == 201
         assert api.get("/health").status == 200

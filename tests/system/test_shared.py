@@ -258,3 +258,24 @@ def test_nobody_is_held_beyond_its_time_by_a_shared_command(own):
         finally:
             client.admin.command("fsyncUnlock")
         assert len(took) == 12 and max(took) < 4, sorted(took)
+
+
+def test_sharing_does_not_double_the_limit_of_an_operation(own):
+    with Instance(own, DB_QUERY_TIMEOUT_MS=2000) as api, own.client() as client:
+        client[api.database].create_collection("locked")
+        client.admin.command("fsync", lock=True)
+
+        def write(_: int, c) -> float:
+            begun = time.monotonic()
+            reply = api.post("/api/db/locked", {"a": 1}, on=c)
+            assert (reply.status, reply.code()) in (
+                (504, "TIME_LIMIT"),
+                (503, "OVERLOADED"),
+            )
+            return time.monotonic() - begun
+
+        try:
+            took = all_at_once(api, write)
+        finally:
+            client.admin.command("fsyncUnlock")
+        assert max(took) < 3.5, sorted(took)
