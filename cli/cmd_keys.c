@@ -71,8 +71,10 @@ int cmd_keys_create(struct ctx *c, const struct words *w)
 /* What others stored must not steer the terminal. */
 static void print_text(str s)
 {
+    bool plain = apikey_is_name(s);
+
     for (size_t i = 0; i < s.n; i++)
-        putchar((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ? '?' : s.p[i]);
+        putchar(plain || (s.p[i] >= ' ' && s.p[i] < 0x7f) ? s.p[i] : '?');
 }
 
 static void print_key(const struct apikey *key)
@@ -106,7 +108,7 @@ int cmd_keys_list(struct ctx *c, const struct words *w)
         if (apikey_next(c, rows, &more, &key) != OK)
             return command_failed(c, w);
     }
-    return PROGRAM_DONE;
+    return fflush(stdout) != 0 ? PROGRAM_FAILED : PROGRAM_DONE;
 }
 
 int cmd_keys_revoke(struct ctx *c, const struct words *w)

@@ -17,10 +17,21 @@ void access_setup(const struct conf *conf)
     off = conf->log_level < LOG_INFO;
 }
 
-/* The query may hold user data: only the path is shown. */
+/*
+ * The query may hold user data: only what is before it is shown. An API key in
+ * the path is a mistake of the caller's, shown as far as `keys list` shows it.
+ */
+static str shown_of(str uri, size_t most)
+{
+    str path = str_head(uri, str_find(uri, '?', 0));
+    size_t key = str_find_str(path, STR("sqf_"));
+
+    return str_head(key == SIZE_MAX ? path : str_head(path, key + 8), most);
+}
+
 static str path_of(const struct request *q)
 {
-    return str_head(str_head(q->uri, str_find(q->uri, '?', 0)), 1024);
+    return shown_of(q->uri, 1024);
 }
 
 static void write_json(struct buf *b, const struct request *q,
@@ -65,7 +76,7 @@ static void write_text(struct buf *b, const struct request *q,
         buf_add_char(b, path.p[i] < ' ' || path.p[i] == '"' ? '?' : path.p[i]);
     buf_addf(b, " " STR_FMT "\" %d %lld ", STR_ARG(q->protocol), out->status,
              (long long)out->sent_bytes);
-    jwrite_str(b, str_head(q->referer, 512));
+    jwrite_str(b, shown_of(q->referer, 512));
     buf_add_char(b, ' ');
     jwrite_str(b, str_head(q->user_agent, 512));
     buf_add_char(b, '\n');

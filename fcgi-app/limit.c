@@ -311,6 +311,7 @@ static enum err refuse(struct ctx *c, struct reply *out,
 {
     long long wait = seconds(rate_wait_ms(&limit.rule, s));
 
+    out->headers = STR_NONE; /* nor Allow, nor a challenge */
     add_headers(out, s);
     reply_header(out, "Retry-After: %lld", wait);
     metrics_add(METRIC_RATE_LIMITED, 0, 1);

@@ -150,7 +150,8 @@ static void look_at_redis(struct rds *redis)
     up = rds_ping(redis, clock_mono_ms() + REDIS_PING_MS) == RDS_OK;
     if (up != was)
         log_note(up ? LOG_INFO : LOG_WARN, up ? "redis.up" : "redis.down",
-                 "Redis %s", up ? "answers" : "does not answer");
+                 "Redis %s%s", up ? "answers" : "does not answer: ",
+                 up ? "" : rds_reason(redis));
     set_flag(REDIS_UP, up);
     set_flag(REDIS_EVICTS, up && rds_evicts(redis));
 }

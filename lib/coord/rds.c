@@ -34,6 +34,7 @@ struct rds {
     ms next_try;
     bool evicts;
     bool was_connected;
+    bool carried;      /* this connection has carried a call of somebody's */
     size_t refusal_at; /* of what Redis said, in reason */
     char reason[160];
     char text[]; /* the url, cut into parts */
@@ -379,6 +380,14 @@ static enum rds_result dial(struct rds *r, ms deadline)
     return introduce(r, deadline);
 }
 
+static void hold_back(struct rds *r)
+{
+    r->failed++;
+    r->next_try =
+        clock_mono_ms() + backoff_wait_ms(r->failed, r->target.retry_ms,
+                                          MAX_RETRY_MS, id_chance());
+}
+
 static enum rds_result dial_again(struct rds *r, ms deadline)
 {
     ms now = clock_mono_ms();
@@ -388,17 +397,14 @@ static enum rds_result dial_again(struct rds *r, ms deadline)
     if (deadline > now + r->target.connect_ms)
         deadline = now + r->target.connect_ms;
     if (dial(r, deadline) == RDS_OK) {
-        r->failed = 0;
+        r->carried = false;
         if (r->was_connected)
             metrics_add(METRIC_REDIS_RECONNECTS, 0, 1);
         r->was_connected = true;
         return RDS_OK;
     }
     drop(r);
-    r->failed++;
-    r->next_try =
-        clock_mono_ms() + backoff_wait_ms(r->failed, r->target.retry_ms,
-                                          MAX_RETRY_MS, id_chance());
+    hold_back(r);
     return RDS_DOWN; /* nothing of the caller's was sent */
 }
 
@@ -423,14 +429,27 @@ static enum rds_result be_connected(struct rds *r, ms deadline)
     return r->conn ? RDS_OK : dial_again(r, deadline);
 }
 
+/* A connection lost before it carried anything is a failed try as well. */
+static void note_carried(struct rds *r)
+{
+    if (r->conn) {
+        r->carried = true;
+        r->failed = 0;
+    } else if (!r->carried) {
+        hold_back(r);
+    }
+}
+
 static enum rds_result exchange(struct rds *r, const str *words, size_t n,
                                 ms deadline, redisReply **out)
 {
     enum rds_result result = be_connected(r, deadline);
     ms most = clock_mono_ms() + r->target.command_ms;
 
-    if (result == RDS_OK)
+    if (result == RDS_OK) {
         result = call(r, words, n, deadline < most ? deadline : most, out);
+        note_carried(r);
+    }
     /* rds_script.c deals with a script that is not known */
     if (result != RDS_OK &&
         !(result == RDS_ERR && rds_refused_with(r, STR("NOSCRIPT"))))

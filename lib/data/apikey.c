@@ -2,6 +2,7 @@
 #include "lib/data/apikey.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/utf8.h"
 #include "lib/data/doc.h"
 #include "lib/data/json_out.h"
 
@@ -31,12 +32,19 @@ bool apikey_is_key(str s)
     return true;
 }
 
+/* U+0080 to U+009F: to a terminal U+009B is as good as ESC [ */
+static bool is_c1(str s)
+{
+    return s.n > 1 && s.p[0] == '\xc2' && (unsigned char)s.p[1] < 0xa0;
+}
+
 bool apikey_is_name(str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ||
+            is_c1(str_from(s, i)))
             return false;
-    return s.n > 0 && s.n <= APIKEY_NAME_MAX;
+    return s.n > 0 && s.n <= APIKEY_NAME_MAX && utf8_is_valid(s);
 }
 
 static enum err digest_hex(struct ctx *c, str key, char out[HEX_MAX])
@@ -49,10 +57,12 @@ static enum err digest_hex(struct ctx *c, str key, char out[HEX_MAX])
     return OK;
 }
 
+/* An expiresAt that is no Date, from whoever wrote it, has passed. */
 static void append_unexpired(bson_t *filter)
 {
-    BCON_APPEND(filter, "expiresAt", "{", "$not", "{", "$lte",
-                BCON_DATE_TIME(clock_wall_ms()), "}", "}");
+    BCON_APPEND(filter, "$or", "[", "{", "expiresAt", BCON_NULL, "}", "{",
+                "expiresAt", "{", "$gt", BCON_DATE_TIME(clock_wall_ms()), "}",
+                "}", "]");
 }
 
 static ms time_of(const bson_t *doc, const char *name)

@@ -27,7 +27,7 @@ struct apikey {
 
 bool apikey_is_key(str s);
 
-/* 1 to 128 bytes, none of them a control character. */
+/* 1 to 128 bytes of valid UTF-8 without control characters. */
 bool apikey_is_name(str s);
 
 /* Makes the index by which keys are found; again is no harm. */

@@ -239,6 +239,43 @@ def test_key_ends_at_its_time_though_it_is_remembered(locked):
     assert ask(api, "GET", path, auth).status == 401
 
 
+def test_expiry_that_is_no_date_has_passed(locked, db):
+    api, _ = locked
+    for expires in ("2999-01-01T00:00:00Z", 4102444800, True, {}, [None]):
+        key = new_key(api, "admin")
+        one = {"hash": hashlib.sha256(key.encode()).hexdigest()}
+        change = {"$set": {"expiresAt": expires}}
+        db[api.database]["_api_keys"].update_one(one, change)
+        want = 200 if expires == [None] else 401  # MongoDB finds null in it
+        assert list_keys(api, key).status == want, expires
+
+
+def test_key_in_a_path_or_a_referer_is_not_logged(servers):
+    for form in ("text", "json"):
+        with Instance(servers, LOG_FORMAT=form, **ON) as api:
+            key = new_key(api, "admin")
+            headers = [*bearer(key), ("Referer", f"https://x.example/?token={key}")]
+            reply = api.request("DELETE", f"/api/auth/keys/{key}", headers)
+            assert reply.status == 400
+            log = wait_until(
+                "it is logged",
+                lambda: "DELETE" in (t := api.app.out.read_text()) and t,
+            )
+            assert f"/api/auth/keys/{key[:8]}" in log
+            assert key[8:] not in log + api.app.err.read_text()
+
+
+def test_refusal_by_rate_has_no_challenge(servers):
+    limit = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_MAX_REQUESTS": 1}
+    with Instance(servers, REDIS_URL="none", **limit, **ON) as api:
+        reply = ask(api, "GET", "/api/auth/keys")
+        assert reply.status == 401 and "WWW-Authenticate" in reply.headers
+        reply = ask(api, "GET", "/api/auth/keys")
+        assert reply.status == 429 and "WWW-Authenticate" not in reply.headers
+        reply = ask(api, "PATCH", "/api/auth/keys")
+        assert reply.status == 429 and "Allow" not in reply.headers
+
+
 def test_last_use_is_written_once_a_minute(locked, db):
     api, keys = locked
     table = db[api.database]["_api_keys"]

@@ -40,6 +40,11 @@ static void name_is_bounded_and_printable(void **state)
     assert_false(apikey_is_name(STR("a\nb")));
     assert_false(apikey_is_name(STR("a\0b")));
     assert_false(apikey_is_name(STR("a\x7f")));
+    assert_false(apikey_is_name(STR("a\xff")));
+    assert_false(apikey_is_name(STR("a\xc3")));
+    assert_false(apikey_is_name(STR("a\xc2\x9b"
+                                    "2J")));
+    assert_true(apikey_is_name(STR("a\xc2\xa0")));
 }
 
 static void roles_have_exact_names(void **state)

@@ -55,6 +55,28 @@ static void after_a_failed_try_calls_do_not_connect(void **state)
     rds_free(r);
 }
 
+/* A server slower than its callers' deadlines is not dialled by each. */
+static void connection_lost_at_its_first_call_is_a_failed_try(void **state)
+{
+    struct rds *r = redis_open("s3cret");
+    struct rds_reply reply;
+
+    (void)state;
+    redis_await(r);
+    assert_int_equal(
+        redis_ask(r, WORDS(STR("BLPOP"), STR("none"), STR("0")), &reply),
+        RDS_UNKNOWN);
+    assert_int_equal(r->failed, 0);
+    assert_int_equal(
+        redis_ask(r, WORDS(STR("BLPOP"), STR("none"), STR("0")), &reply),
+        RDS_UNKNOWN);
+    assert_int_equal(r->failed, 1);
+    assert_int_equal(redis_ping(r), RDS_DOWN);
+    redis_await(r);
+    assert_int_equal(r->failed, 0);
+    rds_free(r);
+}
+
 static void stopped_server_gives_unknown_in_time(void **state)
 {
     struct rds *r = redis_open("s3cret");
@@ -354,6 +376,7 @@ int main(void)
         WITH_SERVER(ping_of_a_server_is_answered),
         WITH_SERVER(wrong_password_is_down_with_a_reason),
         WITH_SERVER(after_a_failed_try_calls_do_not_connect),
+        WITH_SERVER(connection_lost_at_its_first_call_is_a_failed_try),
         WITH_SERVER(stopped_server_gives_unknown_in_time),
         WITH_SERVER(restarted_server_is_found_by_the_next_call),
         WITH_SERVER(evicting_policy_is_seen),
