@@ -179,8 +179,8 @@ enum err auth_check(struct ctx *c, struct request *q, enum role least,
     return check_role(c, who.role, least);
 }
 
-bool auth_prepare(const struct conf *conf, struct mongo_pool *pool,
-                  bool *out_open)
+enum err auth_prepare(const struct conf *conf, struct mongo_pool *pool,
+                      bool *out_open)
 {
     struct ctx c;
     enum err err = ERR_DB_UNAVAILABLE;
@@ -189,11 +189,12 @@ bool auth_prepare(const struct conf *conf, struct mongo_pool *pool,
     ctx_init(&c, conf, PREPARE_BYTES);
     c.deadline = clock_mono_ms() + PREPARE_MS;
     c.mongo = mongo_client_new(pool);
-    if (c.mongo)
+    if (c.mongo) {
         err = apikey_prepare(&c);
-    if (err == OK && !*out_open)
-        err = apikey_exists(&c, out_open);
+        if (!*out_open && apikey_exists(&c, out_open) != OK && err == OK)
+            err = ERR_DB_UNAVAILABLE;
+    }
     ctx_done(&c);
     mongo_client_free(c.mongo);
-    return err == OK;
+    return err;
 }

@@ -24,9 +24,9 @@ MUST_CHECK enum err auth_check(struct ctx *c, struct request *q,
                                enum role least, struct reply *out);
 
 /*
- * For the poll thread, while AUTH_ENABLED: makes the index of keys. False when
- * that failed. *out_open: there is a key or a JWT setting, so somebody can get
- * in.
+ * For the poll thread, while AUTH_ENABLED: makes the index of keys; its
+ * failure is what is returned. *out_open: there is a key or a JWT setting, so
+ * somebody can get in.
  */
-bool auth_prepare(const struct conf *conf, struct mongo_pool *pool,
-                  bool *out_open);
+enum err auth_prepare(const struct conf *conf, struct mongo_pool *pool,
+                      bool *out_open);

@@ -11,7 +11,8 @@
  * unseen is forgotten, then the one with the smallest count; threads that
  * collide in that may gain or lose a count or two.
  *
- * Counted are all answers but those of health, of metrics and to OPTIONS.
+ * Counted are all answers but those of health, of metrics, to OPTIONS, and of
+ * requests shed while all threads are busy.
  * Whoever holds no I/O permit must not wait: routes without I/O, and what the
  * router refuses while all permits are out, are counted in the table.
  */

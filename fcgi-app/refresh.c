@@ -126,18 +126,26 @@ static bool look_at_db(struct mongo_pool *pool, ms *last_up)
 static bool prepare_access(const struct refresh_task *t)
 {
     bool was = atomic_load(&flags) & LOCKED_OUT;
+    static enum err told; /* the poll thread's */
+    enum err err;
     bool open;
 
     if (!t->conf->auth_enabled)
         return true;
-    if (!auth_prepare(t->conf, t->pool, &open))
+    err = auth_prepare(t->conf, t->pool, &open);
+    if (err && err != told)
+        log_note(LOG_WARN, "auth.not_prepared",
+                 "the unique index of _api_keys on hash could not be made: %s",
+                 err_code(err));
+    told = err;
+    if (err == ERR_DB_UNAVAILABLE)
         return false;
     if (!open && !was)
         log_note(LOG_WARN, "auth.no_credentials",
                  "AUTH_ENABLED is true, but there is no API key and no JWT "
                  "setting: make a key with `sqlfree keys create`");
     set_flag(LOCKED_OUT, !open);
-    return open;
+    return open && !err;
 }
 
 static void look_at_redis(struct rds *redis)

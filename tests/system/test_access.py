@@ -384,6 +384,20 @@ def test_limit_counts_who_calls_and_who_guesses(servers):
         assert api.get("/health").status == 200
 
 
+def test_keys_that_cannot_be_indexed_are_told(servers):
+    with Instance(servers, JWT_SECRET="s" * 32) as api, servers.client() as client:
+        twins = [{"name": n, "hash": "same"} for n in "ab"]
+        client[api.database]["_api_keys"].insert_many(twins)
+        api.app.stop()
+        api.env |= ON
+        api.start_app()
+        api.wait_ready()
+        wait_until(
+            "it is told",
+            lambda: any(e["event"] == "auth.not_prepared" for e in api.events()),
+        )
+
+
 def test_nobody_can_get_in_is_a_warning(servers):
     def warned(api):
         text = " ".join(api.get("/health").json()["warnings"])
