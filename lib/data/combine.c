@@ -97,7 +97,8 @@ static bool is_woken_in_time(const struct combine *k, struct combine_op *op)
 bool combine_begin(struct combine *k, struct combine_op *op)
 {
     pthread_mutex_lock(&k->lock);
-    if (k->leaders < k->leaders_max) {
+    k->under_way++;
+    if (k->leaders < k->leaders_max || k->under_way <= 2 * k->leaders_max) {
         lead(k, op);
         pthread_mutex_unlock(&k->lock);
         return true;
@@ -122,8 +123,11 @@ void combine_end(struct combine *k, struct combine_op *op)
 
     pthread_mutex_lock(&k->lock);
     k->leaders--;
-    for (struct combine_op *one = done; one; one = one->next)
+    k->under_way--;
+    for (struct combine_op *one = done; one; one = one->next) {
         one->state = DONE;
+        k->under_way--;
+    }
     if (k->waiting && k->leaders < k->leaders_max) {
         promoted = unlink_at(k, &k->waiting);
         lead(k, promoted);

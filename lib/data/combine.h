@@ -5,11 +5,12 @@
  *   combine_begin -> lead: run op and all that hang on op->next, combine_end
  *                 -> follow: another thread has run it
  *
- * While `leaders_max` commands are under way, an operation waits for one of
- * them to end, half a millisecond at most, and then whoever leads next takes
- * all that wait with the same key along. So a lone operation never waits, and
- * many at a time cost MongoDB and us a fraction each ("group commit", DeWitt
- * et al., SIGMOD 1984). The lock is held for a few lines, never across I/O.
+ * Few operations at a time lead all, each alone. Beyond twice `leaders_max` of
+ * them, one that finds `leaders_max` commands under way waits for one of these
+ * to end, half a millisecond at most; whoever leads next takes all that wait
+ * with the same key along. So few are as fast as ever, and many cost MongoDB
+ * and us a fraction each ("group commit", DeWitt et al., SIGMOD 1984). The
+ * lock is held for a few lines, never across I/O.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -28,6 +29,7 @@ struct combine {
     pthread_mutex_t lock;
     struct combine_op *waiting, **last; /* in order of arrival */
     int leaders, leaders_max;
+    int under_way;   /* operations whose command has not ended */
     int64_t wait_ns; /* half a millisecond; tests change it */
 };
 

@@ -37,6 +37,35 @@ static int waiting(struct combine *k)
     return n;
 }
 
+/* Two operations that go on: from now on the others wait. */
+struct busy {
+    struct combine_op ops[2];
+};
+
+static void be_busy(struct combine *k, struct busy *b)
+{
+    combine_init(k, 1);
+    k->wait_ns = LONG_NS;
+    for (int i = 0; i < 2; i++) {
+        b->ops[i] = (struct combine_op){.key = "a"};
+        assert_true(combine_begin(k, &b->ops[i]));
+        assert_null(b->ops[i].next);
+    }
+}
+
+static void be_free(struct combine *k, struct busy *b)
+{
+    for (int i = 0; i < 2; i++)
+        combine_end(k, &b->ops[i]);
+}
+
+static void check_empty(const struct combine *k)
+{
+    assert_int_equal(k->leaders, 0);
+    assert_int_equal(k->under_way, 0);
+    assert_null(k->waiting);
+}
+
 /* Starts a thread; comes back when its operation waits. */
 static void start(struct other *o, struct combine *k, const char *key)
 {
@@ -60,83 +89,76 @@ static void a_lone_operation_leads_at_once(void **state)
         assert_null(op.next);
         combine_end(&k, &op);
     }
-    assert_int_equal(k.leaders, 0);
+    check_empty(&k);
 }
 
 static void those_that_wait_go_with_the_next_leader(void **state)
 {
-    struct combine_op op = {.key = "a"};
     struct other o[3];
     struct combine k;
+    struct busy b;
 
     (void)state;
-    combine_init(&k, 1);
-    k.wait_ns = LONG_NS;
-    assert_true(combine_begin(&k, &op));
+    be_busy(&k, &b);
     for (int i = 0; i < 3; i++)
         start(&o[i], &k, "a");
-    combine_end(&k, &op);
+    be_free(&k, &b);
     for (int i = 0; i < 3; i++)
         pthread_join(o[i].thread, NULL);
     assert_true(o[0].led);
     assert_false(o[1].led);
     assert_false(o[2].led);
-    assert_int_equal(k.leaders, 0);
-    assert_null(k.waiting);
+    check_empty(&k);
 }
 
 static void other_keys_are_not_taken_along(void **state)
 {
-    struct combine_op op = {.key = "a"};
     struct other o[4];
     struct combine k;
+    struct busy b;
 
     (void)state;
-    combine_init(&k, 1);
-    k.wait_ns = LONG_NS;
-    assert_true(combine_begin(&k, &op));
+    be_busy(&k, &b);
     start(&o[0], &k, "a");
     start(&o[1], &k, "b");
     start(&o[2], &k, "a");
     start(&o[3], &k, "b");
-    combine_end(&k, &op);
+    be_free(&k, &b);
     for (int i = 0; i < 4; i++)
         pthread_join(o[i].thread, NULL);
     assert_true(o[0].led && o[1].led);
     assert_false(o[2].led || o[3].led);
-    assert_int_equal(k.leaders, 0);
+    check_empty(&k);
 }
 
 static void who_waits_too_long_leads(void **state)
 {
-    struct combine_op first = {.key = "a"}, second = {.key = "a"};
+    struct combine_op late = {.key = "a"};
     struct combine k;
+    struct busy b;
 
     (void)state;
-    combine_init(&k, 1);
-    assert_true(combine_begin(&k, &first));
-    assert_true(combine_begin(&k, &second)); /* first never ends meanwhile */
-    assert_int_equal(k.leaders, 2);
-    combine_end(&k, &second);
-    combine_end(&k, &first);
-    assert_int_equal(k.leaders, 0);
-    assert_null(k.waiting);
+    be_busy(&k, &b);
+    k.wait_ns = 1000000;
+    assert_true(combine_begin(&k, &late)); /* nobody ends meanwhile */
+    assert_int_equal(k.leaders, 3);
+    combine_end(&k, &late);
+    be_free(&k, &b);
+    check_empty(&k);
 }
 
 static void a_command_takes_a_bounded_number(void **state)
 {
-    struct combine_op op = {.key = "a"};
     struct other o[40];
     struct combine k;
+    struct busy b;
     int led = 0;
 
     (void)state;
-    combine_init(&k, 1);
-    k.wait_ns = LONG_NS;
-    assert_true(combine_begin(&k, &op));
+    be_busy(&k, &b);
     for (int i = 0; i < 40; i++)
         start(&o[i], &k, "a");
-    combine_end(&k, &op);
+    be_free(&k, &b);
     for (int i = 0; i < 40; i++) {
         pthread_join(o[i].thread, NULL);
         led += o[i].led;
@@ -180,8 +202,7 @@ static void each_is_run_once_under_load(void **state)
         pthread_join(threads[i], &bad);
         assert_null(bad);
     }
-    assert_int_equal(k.leaders, 0);
-    assert_null(k.waiting);
+    check_empty(&k);
 }
 
 int main(void)
