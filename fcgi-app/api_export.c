@@ -48,6 +48,28 @@ static enum err write_rows(struct ctx *c, const struct rows_find *f,
     return err;
 }
 
+/* Without _id where it is no column: nobody sends what nobody reads. */
+static enum err set_projection(struct ctx *c, const struct list_query *q,
+                               struct rows_find *f)
+{
+    bson_t *without;
+
+    f->projection = q->projection;
+    for (size_t i = 0; i < q->fields_n; i++)
+        if (str_eq(q->fields[i], STR("_id")) ||
+            str_starts(q->fields[i], STR("_id.")))
+            return OK;
+    if (q->fields_n == 0 || bson_has_field(q->projection, "_id"))
+        return OK;
+    without = mongo_bson(c);
+    if (!without)
+        return ERR_OVERLOADED;
+    bson_concat(without, q->projection);
+    BSON_APPEND_INT32(without, "_id", 0);
+    f->projection = without;
+    return OK;
+}
+
 static void become_attachment(struct reply *out, const char *collection)
 {
     out->content_type = "text/csv; charset=utf-8";
@@ -58,8 +80,7 @@ static void become_attachment(struct reply *out, const char *collection)
 enum err api_export_csv(struct ctx *c, const char *collection,
                         struct list_query *q, struct reply *out)
 {
-    struct rows_find f = {
-        .collection = collection, .projection = q->projection, .sort = q->sort};
+    struct rows_find f = {.collection = collection, .sort = q->sort};
     struct columns cols = {.v = q->fields, .n = q->fields_n};
     int64_t total = 0;
     bool none;
@@ -74,6 +95,9 @@ enum err api_export_csv(struct ctx *c, const char *collection,
     if (err)
         return err;
     f.filter = q->filter;
+    err = set_projection(c, q, &f);
+    if (err)
+        return err;
     if (total > 0 && cols.n == 0)
         err = columns_collect(c, &f, &cols);
     if (err)

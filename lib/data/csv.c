@@ -207,7 +207,11 @@ static uint32_t *find_slot(const struct row *row, str name)
 
 static void make_index(struct row *row)
 {
-    row->seed = id_chance();
+    static _Thread_local uint32_t seed; /* asked of the kernel once */
+
+    if (seed == 0)
+        seed = id_chance() | 1;
+    row->seed = seed;
     row->slots_n = 4;
     while (row->slots_n < 2 * row->n)
         row->slots_n *= 2;
