@@ -14,7 +14,7 @@ import pytest
 from cluster import Instance
 
 CLIENTS = 8
-WARM, MORE = 5_000, 30_000  # requests
+WARM, MORE = 20_000, 30_000  # requests; each thread has its heap to warm
 FLAT_KIB = 1024
 EXPORTED = 200_000
 EXPORT_KIB = 16 * 1024
