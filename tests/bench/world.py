@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import seed
-from cluster import ROOT, Instance, Process, Servers
+from cluster import ROOT, Instance, Process, Servers, stop_all
 from load import Failed
 from report import Progress
 
@@ -72,15 +72,12 @@ class World:
         return (self.db, collection)
 
     def stop_instances(self) -> None:
-        errors = []
-        for instance in self.instances.values():
-            try:
-                instance.stop()
-            except AssertionError as error:
-                errors.append(str(error))
+        instances = list(self.instances.values())
         self.instances.clear()
-        if errors:
-            raise Failed("\n".join(errors))
+        try:
+            stop_all(instances)
+        except AssertionError as error:
+            raise Failed(str(error)) from error
 
     def stop(self) -> None:
         try:

@@ -379,6 +379,17 @@ class Instance:
         self.stop()
 
 
+def stop_all(instances: Iterable[Instance]) -> None:
+    """Stops each, whatever another says; what they said fails the caller."""
+    errors = []
+    for instance in instances:
+        try:
+            instance.stop()
+        except AssertionError as error:
+            errors.append(str(error))
+    assert not errors, "\n".join(errors)
+
+
 def read_all(s: socket.socket) -> bytes:
     got = b""
     while True:

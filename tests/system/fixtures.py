@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from cluster import APP, WEBS, Instance, Servers
+from cluster import APP, WEBS, Instance, Servers, stop_all
 
 
 class Pool:
@@ -21,18 +21,20 @@ class Pool:
         return self.instances[key]
 
     def stop(self) -> None:
-        errors = []
-        for instance in self.instances.values():
-            try:
-                instance.stop()
-            except AssertionError as error:
-                errors.append(str(error))
-        assert not errors, "\n".join(errors)
+        stop_all(self.instances.values())
 
 
 @pytest.fixture(scope="session")
 def servers():
     assert APP.exists(), f"{APP} is missing: make"
+    s = Servers()
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="module")
+def own():
+    """Servers that a module's tests may harm."""
     s = Servers()
     yield s
     s.stop()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cluster import Instance, Servers, wait_until
+from cluster import Instance, wait_until
 
 QUICK = {
     "DB_SERVER_SELECTION_TIMEOUT_MS": 1000,
@@ -14,14 +14,6 @@ QUICK = {
     "DB_QUERY_TIMEOUT_MS": 1000,
     "REQUEST_TIMEOUT_MS": 6000,
 }
-
-
-@pytest.fixture(scope="module")
-def own():
-    """Servers that these tests may harm."""
-    s = Servers()
-    yield s
-    s.stop()
 
 
 @pytest.fixture

@@ -10,20 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cluster import Instance, Servers, wait_until
+from cluster import Instance, wait_until
 from fastcgi import ask, params_of
 
 LIMIT = 100
 TARGET = "/api/db/none/1"  # a look-up of one document that is not there
 CLIENTS = 8
-
-
-@pytest.fixture(scope="module")
-def own():
-    """Servers that these tests may harm."""
-    s = Servers()
-    yield s
-    s.stop()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from bson import ObjectId
 
 import fastcgi
-from cluster import Instance, Servers, wait_until
+from cluster import Instance, wait_until
 
 CLIENTS = 24
 
@@ -147,14 +147,6 @@ def test_each_writer_gets_its_own_outcome(api, db, collection):
     }
     assert rows.count_documents({}) == 2 * each + 12
     assert operations(api) - before < CLIENTS * 30 * 0.9, "nothing was shared"
-
-
-@pytest.fixture(scope="module")
-def own():
-    """Servers that these tests may harm."""
-    s = Servers()
-    yield s
-    s.stop()
 
 
 @pytest.mark.parametrize("fault", ["kill", "hang"])
