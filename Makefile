@@ -63,7 +63,7 @@ FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
 	bench clean help
 
-PROGRAMS := fcgi-app sqlfree
+PROGRAMS := fcgi-app workers sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs
 	@for p in $(PROGRAMS); do ln -sf $(MODE)/$$p build/$$p; done
 
@@ -108,9 +108,13 @@ $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
+$(B)/workers: $(call objs,workers) $(LIBS)
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
 $(B)/sqlfree: $(call objs,cli) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \

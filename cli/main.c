@@ -48,7 +48,8 @@ static const struct command *command_find(int argc, char **argv,
 static int run(const struct conf *conf, const struct command *command,
                const struct words *w)
 {
-    struct mongo_pool *pool = mongo_pool_new(conf, 1);
+    struct mongo_limits limits = mongo_limits_of(conf, 1);
+    struct mongo_pool *pool = mongo_pool_new(conf, &limits);
     struct ctx c;
     int code;
 
