@@ -28,6 +28,7 @@ struct cluster {
     bool usable;      /* Redis, from here */
     bool locks_known; /* counted at home in the last 2 s */
     struct lock_count locks;
+    bool workers_up; /* this instance's own were seen in the last 2 s */
     bool clock_known;
     ms clock_offset_ms; /* wall clock - MongoDB's; median of 5 */
 };
@@ -60,6 +61,9 @@ MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
  * patience; its arena is given away. A failure: what was seen before stays.
  */
 MUST_CHECK enum err cluster_look(struct ctx *c);
+
+/* Instead of a look, when there was none. */
+void cluster_look_failed(void);
 
 /* One look at Redis, then it is published. c: arena and nothing else. */
 void cluster_watch(struct ctx *c, struct redis_watch *w);
