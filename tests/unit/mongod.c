@@ -179,6 +179,7 @@ int mongod_setup(void **state)
 {
     char host[URI_MAX], uri[2 * URI_MAX];
     char *env[] = {uri, (char[]){"MONGODB_DATABASE_NAME=unit"}, NULL};
+    struct mongo_limits limits;
     int tries = 0, problems;
     struct mongo_limits limits;
 
