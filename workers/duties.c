@@ -24,7 +24,7 @@ struct slice {
 struct duty_row {
     const char *name;
     ms (*every)(const struct conf *conf);
-    ms first_ms;                /* after the start of a term */
+    ms first_ms;                  /* after the start of a term */
     bool (*run)(struct slice *s); /* true: there is more to do now */
 };
 

@@ -13,17 +13,16 @@ static const struct row rows[] = {
     {"coordinator", 1, coordinator_run},
 };
 
-enum {
-    ROWS_N = sizeof rows / sizeof *rows
-};
-_Static_assert(ROWS_N <= ROLES_MAX, "more roles than the supervisor has room");
+static const size_t rows_n = sizeof rows / sizeof *rows;
+_Static_assert(sizeof rows / sizeof *rows <= (size_t)ROLES_MAX,
+               "more roles than the supervisor has room for");
 
 size_t roles_fill(struct roles_task *task, struct proc_role out[ROLES_MAX])
 {
-    for (size_t i = 0; i < ROWS_N; i++)
-        out[i] = (struct proc_role){rows[i].title, rows[i].count,
-                                    rows[i].entry, task};
-    return ROWS_N;
+    for (size_t i = 0; i < rows_n; i++)
+        out[i] = (struct proc_role){rows[i].title, rows[i].count, rows[i].entry,
+                                    task};
+    return rows_n;
 }
 
 int roles_count(const struct proc_options *o)

@@ -45,20 +45,6 @@ bool stores_open(struct stores *s, const struct conf *conf)
     return false;
 }
 
-void stores_close(struct stores *s)
-{
-    struct ctx *all[] = {&s->look[0], &s->look[1], &s->quick, &s->calm,
-                         &s->redis};
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        ctx_done(all[i]);
-    mongo_client_free(s->quick.mongo);
-    mongo_client_free(s->calm.mongo);
-    mongo_pool_free(s->quick_pool);
-    mongo_pool_free(s->calm_pool);
-    redis_watch_done(&s->watch);
-}
-
 struct ctx *stores_begin(struct ctx *c, ms most)
 {
     ctx_reset(c);

@@ -2,7 +2,7 @@
 /*
  * stores - the coordinator's handles of MongoDB and Redis
  *
- *   stores_open -> stores_reach (first start only) ... stores_close
+ *   stores_open -> stores_reach (first start only) ...
  *
  * Two clients of MongoDB: a quick one for what a term hangs on, a calm one for
  * work. Each unit of work has a ctx; a look lives until the next one of its
@@ -31,7 +31,6 @@ struct stores {
 /* Contacts nobody. False without memory or with a refused connection string;
  * the log says why. */
 bool stores_open(struct stores *s, const struct conf *conf);
-void stores_close(struct stores *s);
 
 /* A ctx for its next unit of work, which has most ms. */
 struct ctx *stores_begin(struct ctx *c, ms most);

@@ -14,7 +14,8 @@
 enum {
     CALL_MS = 500,
     SURE_MS = 400, /* between two looks that see another id */
-    SCAN_COUNT = 500,
+    /* a lock call may go by what it read of the home so long ago */
+    HOME_OLD_MS = 2000,
     CLEAR_MAX = 500 /* keys of one call */
 };
 
@@ -93,16 +94,17 @@ static enum err reserve(struct turn *t)
     return err;
 }
 
+/* *out: the number that it gave; -1: Redis holds another data set. */
 static enum rds_result run(struct turn *t, enum lua lua, const str *keys,
                            size_t keys_n, const str *args, size_t args_n,
                            int64_t *out)
 {
     struct rds_script script = {lua, keys, args, keys_n, args_n};
     struct rds_reply reply;
-    enum rds_result result = rds_run(t->w->rds, &script, deadline_of(t->c),
-                                     &t->c->arena, &reply);
+    enum rds_result result =
+        rds_run(t->w->rds, &script, deadline_of(t->c), &t->c->arena, &reply);
 
-    *out = result == RDS_OK && reply.kind == RDS_INT ? reply.number : 0;
+    *out = result == RDS_OK && reply.kind == RDS_INT ? reply.number : -1;
     return result;
 }
 
@@ -294,6 +296,8 @@ static enum keeper_verdict open_it(struct turn *t)
     enum rds_result result;
     int64_t done;
 
+    if (k->whole && clock_boot_ms() - k->changed_boot < HOME_OLD_MS)
+        return KEEPER_IDLE; /* MongoDB may still give a fence */
     if (!can_ask_redis(t->w) || reserve(t) != OK)
         return KEEPER_IDLE;
     args[2] = arena_strf(a, "%lld", (long long)(k->reserved - ahead_us));
@@ -302,7 +306,7 @@ static enum keeper_verdict open_it(struct turn *t)
     if (result != RDS_OK)
         return KEEPER_IDLE;
     log_note(LOG_INFO, "dataset.opened", "%s: %s", k->id,
-             done ? "done" : "Redis holds something else by now");
+             done > 0 ? "done" : "Redis holds something else by now");
     t->changed = true;
     k->changed_boot = clock_boot_ms();
     move(k, KEEPER_WATCH);
@@ -313,7 +317,7 @@ enum keeper_verdict keeper_turn(struct keeper *k, struct ctx *c,
                                 struct redis_watch *w, const struct view *v,
                                 int64_t term, bool *out_changed)
 {
-    static enum keeper_verdict (*const steps[])(struct turn *t) = {
+    static enum keeper_verdict (*const steps[])(struct turn * t) = {
         [KEEPER_WATCH] = watch,
         [KEEPER_CLEAR] = clear,
         [KEEPER_NAME] = name,

@@ -47,8 +47,8 @@ static bool read_look(const struct rds_reply *r, struct redis_sight *out)
     out->fence_max = number_at(r, 2);
     out->time_us = number_at(r, 3);
     out->locks = number_at(r, 4);
-    out->locks_owned = number_at(r, 5);
-    out->locks_expired = number_at(r, 6);
+    out->locks_expired = number_at(r, 5);
+    out->locks_owned = number_at(r, 6);
     return true;
 }
 
@@ -57,10 +57,9 @@ static enum rds_result ask_look(struct redis_watch *w, struct ctx *c,
 {
     const char *prefix = w->conf->redis_key_prefix;
     struct arena *a = &c->arena;
-    str keys[] = {arena_strf(a, "%s:dataset", prefix),
-                  arena_strf(a, "%s:l:fence", prefix),
-                  arena_strf(a, "%s:l:max", prefix),
-                  arena_strf(a, "%s:l:idx", prefix)};
+    str keys[] = {
+        arena_strf(a, "%s:dataset", prefix), arena_strf(a, "%s:l:idx", prefix),
+        arena_strf(a, "%s:l:fence", prefix), arena_strf(a, "%s:l:max", prefix)};
     str args[] = {arena_strf(a, "%s:l:k:", prefix),
                   str_of(w->conf->cluster_instance_id)};
     struct rds_script script = {LUA_DATASET_LOOK, keys, args, 4, 2};
@@ -126,8 +125,7 @@ static bool know_kind(struct redis_watch *w, struct ctx *c, ms deadline)
         w->fit = true;
         return true;
     }
-    if (w->connected == rds_connected(w->rds) &&
-        clock_boot_ms() < w->next_info)
+    if (w->connected == rds_connected(w->rds) && clock_boot_ms() < w->next_info)
         return true;
     return ask_info(w, c, deadline);
 }
