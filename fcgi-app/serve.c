@@ -394,11 +394,8 @@ static int wait_for_end(int slot, pthread_t *threads, int64_t n)
             continue;
         if (sig == SIGTERM)
             return drain(threads, n);
-        if (refresh_view().gave_up) {
-            log_note(LOG_ERROR, "mongo.gave_up",
-                     "MongoDB was not reached in any try at start");
+        if (refresh_view().gave_up)
             return 1;
-        }
         proc_ready(slot);
     }
 }
@@ -419,9 +416,7 @@ int serve_run(void *arg, int slot)
 {
     const struct serve_task *task = arg;
     int64_t n = task->conf->fcgi_threads;
-    static struct refresh_task poll_task;
     static pthread_t threads[THREADS_MAX];
-    pthread_t poll_thread;
     sigset_t all;
 
     metrics_join(slot);
@@ -433,9 +428,8 @@ int serve_run(void *arg, int slot)
     if (!open_pools((int)n) || !open_epoll() || !permits_setup(n) ||
         reply_setup(task->conf) != OK)
         return 1;
-    poll_task =
-        (struct refresh_task){task->conf, srv.pools[PATIENT], tell_main};
-    if (!start_thread(&poll_thread, STACK_BYTES, refresh_run, &poll_task))
+    if (!refresh_start(
+            &(struct refresh_task){task->conf, srv.pools[PATIENT], tell_main}))
         return 1;
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = worker_new();

@@ -179,6 +179,7 @@ int mongod_setup(void **state)
 {
     char host[URI_MAX], uri[2 * URI_MAX];
     char *env[] = {uri, (char[]){"MONGODB_DATABASE_NAME=unit"}, NULL};
+    struct mongo_limits limits;
     int tries = 0, problems;
 
     mongoc_init();
@@ -192,7 +193,8 @@ int mongod_setup(void **state)
     assert_non_null(mongod.conf);
     assert_int_equal(problems, 0);
     mongod.conf->db_max_pool_size = CLIENTS;
-    mongod.pool = mongo_pool_new(mongod.conf, CLIENTS);
+    limits = mongo_limits_of(mongod.conf, CLIENTS);
+    mongod.pool = mongo_pool_new(mongod.conf, &limits);
     assert_non_null(mongod.pool);
     raw = mongoc_client_new(mongod.conf->mongodb_connection_string);
     assert_non_null(raw);
