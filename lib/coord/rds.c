@@ -34,8 +34,8 @@ struct rds {
     ms next_try;
     bool evicts;
     unsigned connected; /* how often */
-    bool carried;      /* this connection has carried a call of somebody's */
-    size_t refusal_at; /* of what Redis said, in reason */
+    bool carried;       /* this connection has carried a call of somebody's */
+    size_t refusal_at;  /* of what Redis said, in reason */
     char reason[160];
     char text[]; /* the url, cut into parts */
 };
