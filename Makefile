@@ -63,7 +63,7 @@ FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: all setup run test lint format check cases system frontends platform san fuzz \
 	bench clean help
 
-PROGRAMS := fcgi-app sqlfree
+PROGRAMS := fcgi-app workers sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs
 	@for p in $(PROGRAMS); do ln -sf $(MODE)/$$p build/$$p; done
 
@@ -89,6 +89,13 @@ $(B)/gen/lua_rows.h: sql-free-schemas/embed.sh $(wildcard sql-free-schemas/redis
 $(B)/obj/lib/coord/rds_script.o: $(B)/gen/lua_rows.h
 $(B)/obj/lib/coord/rds_script.o: CFLAGS += -I$(B)
 
+# the collections as C, in the same way
+$(B)/gen/schema_rows.h: sql-free-schemas/embed_mongo.sh $(wildcard sql-free-schemas/mongo/*.json)
+	@mkdir -p $(@D)
+	@$< >$@.new && mv $@.new $@
+$(B)/obj/lib/data/schema.o: $(B)/gen/schema_rows.h
+$(B)/obj/lib/data/schema.o: CFLAGS += -I$(B)
+
 $(B)/libbase.a: $(call objs,lib/base)
 $(B)/libdata.a: $(call objs,lib/data)
 $(B)/libcoord.a: $(call objs,lib/coord)
@@ -101,12 +108,17 @@ $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
+$(B)/workers: $(call objs,workers) $(LIBS)
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
 $(B)/sqlfree: $(call objs,cli) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
-		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o $(LIBS)
+		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
+		$(B)/obj/tests/unit/mongod.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \

@@ -6,6 +6,7 @@
 #include "lib/base/program.h"
 
 const struct command commands[] = {
+    {"apply-schemas", NULL, cmd_apply_schemas},
     {"keys", "create", cmd_keys_create},
     {"keys", "list", cmd_keys_list},
     {"keys", "revoke", cmd_keys_revoke},

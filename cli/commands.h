@@ -21,13 +21,15 @@ struct words {
 typedef int (*command_run)(struct ctx *c, const struct words *w);
 
 struct command {
-    const char *group, *verb; /* the first two words */
+    const char *group; /* the first word */
+    const char *verb;  /* the second, or NULL: the command is one word */
     command_run run;
 };
 
 extern const struct command commands[];
 extern const size_t commands_n;
 
+int cmd_apply_schemas(struct ctx *c, const struct words *w);
 int cmd_keys_create(struct ctx *c, const struct words *w);
 int cmd_keys_list(struct ctx *c, const struct words *w);
 int cmd_keys_revoke(struct ctx *c, const struct words *w);

@@ -15,6 +15,8 @@ static const struct program program = {
     "sqlfree",
     "usage: sqlfree [SWITCH]... COMMAND\n"
     "\n"
+    "  apply-schemas    make the system collections, their indexes and first\n"
+    "                   documents; again is no harm\n"
     "  keys create --name NAME --role read|write|admin [--expires SPAN]\n"
     "                   make an API key and print it; SPAN as 90s, 15m, 24h, "
     "7d\n"
@@ -26,19 +28,28 @@ static const struct program program = {
     true,
 };
 
-static const struct command *command_find(const char *group, const char *verb)
+/* argc and argv as of main; *out gets the words behind the command's own. */
+static const struct command *command_find(int argc, char **argv,
+                                          struct words *out)
 {
-    for (size_t i = 0; i < commands_n; i++)
-        if (strcmp(commands[i].group, group) == 0 &&
-            strcmp(commands[i].verb, verb) == 0)
-            return &commands[i];
+    for (size_t i = 0; i < commands_n; i++) {
+        const struct command *row = &commands[i];
+        int own = row->verb ? 2 : 1;
+
+        if (argc <= own || strcmp(row->group, argv[1]) != 0 ||
+            (row->verb && strcmp(row->verb, argv[2]) != 0))
+            continue;
+        *out = (struct words){&program, argv + 1 + own, argc - 1 - own};
+        return row;
+    }
     return NULL;
 }
 
 static int run(const struct conf *conf, const struct command *command,
                const struct words *w)
 {
-    struct mongo_pool *pool = mongo_pool_new(conf, 1);
+    struct mongo_limits limits = mongo_limits_of(conf, 1);
+    struct mongo_pool *pool = mongo_pool_new(conf, &limits);
     struct ctx c;
     int code;
 
@@ -60,12 +71,12 @@ int main(int argc, char **argv)
 {
     struct conf *conf;
     int code = program_start(&program, &argc, argv, &conf);
-    struct words words = {&program, argv + 3, argc - 3};
+    struct words words;
     const struct command *command;
 
     if (code != PROGRAM_GO)
         return code;
-    command = argc > 2 ? command_find(argv[1], argv[2]) : NULL;
+    command = command_find(argc, argv, &words);
     if (command)
         code = run(conf, command, &words);
     else if (argc > 1)

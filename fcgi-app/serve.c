@@ -410,6 +410,7 @@ int serve_run(void *arg, int slot)
     int64_t n = task->conf->fcgi_threads;
     static struct refresh_task poll_task;
     static pthread_t threads[THREADS_MAX];
+    struct mongo_limits limits;
     pthread_t poll_thread;
     sigset_t all;
 
@@ -419,7 +420,8 @@ int serve_run(void *arg, int slot)
     init_libfcgi();
     srv.conf = task->conf;
     srv.listen_fd = task->listen_fd;
-    srv.pool = mongo_pool_new(task->conf, (int)n);
+    limits = mongo_limits_of(task->conf, (int)n);
+    srv.pool = mongo_pool_new(task->conf, &limits);
     if (!srv.pool || !open_epoll() ||
         sem_init(&srv.io_permits, 0, (unsigned)n - 1) != 0 ||
         reply_setup(task->conf) != OK)

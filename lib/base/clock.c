@@ -25,6 +25,11 @@ ms clock_mono_ms(void)
     return clock_mono_us() / 1000;
 }
 
+ms clock_boot_ms(void)
+{
+    return fixed ? fixed_mono : read_us(CLOCK_BOOTTIME) / 1000;
+}
+
 ms clock_wall_ms(void)
 {
     return fixed ? fixed_wall : read_us(CLOCK_REALTIME) / 1000;

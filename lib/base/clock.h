@@ -8,8 +8,10 @@
 ms clock_mono_ms(void);      /* CLOCK_MONOTONIC */
 ms clock_wall_ms(void);      /* CLOCK_REALTIME since 1970 */
 int64_t clock_mono_us(void); /* CLOCK_MONOTONIC in microseconds */
+ms clock_boot_ms(void);      /* CLOCK_BOOTTIME: counts suspend, for leases */
 
-/* For tests: both clocks stand at these values; clock_unset() lets go. */
+/* For tests: the clocks stand at these values (boot at mono); clock_unset()
+ * lets go. */
 void clock_set(ms mono, ms wall);
 void clock_unset(void);
 

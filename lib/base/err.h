@@ -17,6 +17,8 @@
     ROW(EMPTY_BODY,             400, "Bad Request",                false)      \
     ROW(ID_MISMATCH,            400, "Bad Request",                false)      \
     ROW(BAD_ID,                 400, "Bad Request",                false)      \
+    ROW(NOT_LEADER,             400, "Bad Request",                false)      \
+    ROW(UNKNOWN_SERVICE,        400, "Bad Request",                false)      \
     ROW(VALIDATION_ERROR,       400, "Validation Error",           false)      \
     ROW(UNAUTHORIZED,           401, "Unauthorized",               false)      \
     ROW(FORBIDDEN,              403, "Forbidden",                  false)      \
@@ -25,10 +27,13 @@
     ROW(ROUTE_NOT_FOUND,        404, "Not Found",                  false)      \
     ROW(COLLECTION_NOT_FOUND,   404, "Not Found",                  false)      \
     ROW(DOCUMENT_NOT_FOUND,     404, "Not Found",                  false)      \
+    ROW(LOCK_NOT_FOUND,         404, "Not Found",                  false)      \
     ROW(KEY_NOT_FOUND,          404, "Not Found",                  false)      \
     ROW(METHOD_NOT_ALLOWED,     405, "Method Not Allowed",         false)      \
     ROW(DUPLICATE_KEY,          409, "Duplicate Key Error",        false)      \
     ROW(ALREADY_EXISTS,         409, "Conflict",                   false)      \
+    ROW(LOCK_HELD,              409, "Conflict",                   true)       \
+    ROW(LOCK_NOT_HELD,          409, "Conflict",                   false)      \
     ROW(BODY_TOO_LARGE,         413, "Payload Too Large",          false)      \
     ROW(DOCUMENT_TOO_LARGE,     413, "Payload Too Large",          false)      \
     ROW(EXPORT_TOO_LARGE,       413, "Payload Too Large",          false)      \
@@ -38,6 +43,8 @@
     ROW(RATE_LIMITED,           429, "Too Many Requests",          true)       \
     ROW(INTERNAL,               500, "Internal Server Error",      false)      \
     ROW(DB_UNAVAILABLE,         503, "Database Connection Error",  true)       \
+    ROW(REDIS_UNAVAILABLE,      503, "Service Unavailable",        true)       \
+    ROW(LOCKING_DISABLED,       503, "Service Unavailable",        false)      \
     ROW(OVERLOADED,             503, "Service Unavailable",        true)       \
     ROW(NOT_READY,              503, "Service Unavailable",        true)       \
     ROW(TIME_LIMIT,             504, "Gateway Timeout",            false)

@@ -48,6 +48,29 @@ void id_hex(const void *bytes, size_t n, char *out)
     *out = '\0';
 }
 
+enum err id_token(char out[ID_TOKEN_MAX])
+{
+    static const char digits[] = "0123456789"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "abcdefghijklmnopqrstuvwxyz";
+    unsigned char bytes[2 * ID_TOKEN_MAX];
+    size_t n = 0, at = sizeof bytes;
+
+    while (n < ID_TOKEN_MAX - 1) {
+        if (at == sizeof bytes) {
+            if (id_random(bytes, sizeof bytes) != OK)
+                return ERR_INTERNAL;
+            at = 0;
+        }
+        /* above 4 * 62 some characters would be drawn more often */
+        if (bytes[at] < 248)
+            out[n++] = digits[bytes[at] % 62];
+        at++;
+    }
+    out[n] = '\0';
+    return OK;
+}
+
 void id_base64url(const void *bytes, size_t n, char *out)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -5,6 +5,7 @@
 
 enum {
     ID_OBJECT_MAX = 25,   /* 24 hex digits and NUL */
+    ID_TOKEN_MAX = 25,    /* 24 base62 characters and NUL */
     ID_INSTANCE_MAX = 129 /* 128 characters and NUL */
 };
 
@@ -19,6 +20,12 @@ void id_hex(const void *bytes, size_t n, char *out);
 
 /* Base64url without padding (RFC 4648, 5): (4 * n + 2) / 3 characters, NUL. */
 void id_base64url(const void *bytes, size_t n, char *out);
+
+/*
+ * A token: 24 random characters of 0-9A-Za-z (142 bits). What is held by a
+ * token is changed by its token only.
+ */
+MUST_CHECK enum err id_token(char out[ID_TOKEN_MAX]);
 
 /* An object id: seconds of `wall`, 8 random bytes. */
 MUST_CHECK enum err id_object(ms wall, char out[ID_OBJECT_MAX]);

@@ -9,6 +9,13 @@
  * supervisor, 64-bit relaxed atomics. A slot outlives its process and is taken
  * over by the next child of that number, so sums never fall; only its gauges
  * start at zero. Without metrics_setup nothing is counted.
+ *
+ * The sums of a second program of the same instance (workers) are added:
+ *
+ *   there: metrics_export -> text -> here: metrics_import | metrics_import_end
+ *
+ * What was taken in lives in the mapping: it survives the death of whoever did
+ * it, also of one killed half way, and any process may repeat it.
  */
 #include "lib/base/buf.h"
 #include "lib/base/metric_rows.h"
@@ -25,6 +32,8 @@ enum metric_dim {
     METRIC_DIM_STATUS,
     METRIC_DIM_OUTCOME,
     METRIC_DIM_VERSION,
+    METRIC_DIM_LOCK,
+    METRIC_DIM_SERVICE,
     METRIC_DIM_N
 };
 
@@ -35,6 +44,25 @@ enum metric_outcome {
     METRIC_TIMEOUT,     /* the time limit ended it */
     METRIC_UNAVAILABLE, /* no answer */
     METRIC_OUTCOME_N
+};
+
+/* of METRIC_DIM_LOCK: what came of an acquisition */
+enum metric_lock_outcome {
+    METRIC_LOCK_GRANTED,
+    METRIC_LOCK_HELD, /* by another */
+    METRIC_LOCK_UNAVAILABLE,
+    METRIC_LOCK_OUTCOME_N
+};
+
+/* of METRIC_DIM_SERVICE: what has a leader */
+enum metric_service {
+    METRIC_SERVICE_CRON,
+    METRIC_SERVICE_MAINTENANCE,
+    METRIC_SERVICE_N
+};
+
+enum {
+    METRICS_LIFE_MAX = 32 /* bytes */
 };
 
 /* The values of a dimension, as label text: `method="GET",route="/health"`. */
@@ -57,11 +85,33 @@ void metrics_add(enum metric m, size_t series, int64_t n);
 /* One duration into a histogram. */
 void metrics_observe(enum metric m, size_t series, int64_t us);
 
-/* Sum over all slots. */
+/* Sum over all slots and what was imported. */
 int64_t metrics_sum(enum metric m, size_t series);
 
 /*
  * Prometheus text format 0.0.4 of all families; now[] holds the values of the
- * NOW rows. Series of a route that were never counted are left out.
+ * NOW rows. Series of a route that were never counted are left out, and rows
+ * OF_WORKERS while nothing of a live program is imported.
  */
 void metrics_write(struct buf *b, const double now[METRIC_N]);
+
+/*
+ * The sums of this program as binary text of less than 1 KiB: all rows but
+ * those by route or status, and now[]. Each export has a higher number than
+ * those before it in the life of the program.
+ */
+void metrics_export(struct buf *b, const double now[METRIC_N]);
+
+/*
+ * life names one life of the exporting program, 1 to METRICS_LIFE_MAX bytes.
+ * Counters and histograms of former lives stay in the sums, their gauges end.
+ * Of one life only a later export than the last changes anything. False, and
+ * nothing changed, for a text that is malformed, holds impossible values or
+ * comes from a program with other rows. While another process imports, this
+ * does nothing: the next one comes soon.
+ */
+bool metrics_import(str text, str life);
+
+/* The exporting program is gone: gauges end, counters stay. A later export
+ * brings it back. */
+void metrics_import_end(void);

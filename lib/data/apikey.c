@@ -5,6 +5,7 @@
 #include "lib/base/utf8.h"
 #include "lib/data/doc.h"
 #include "lib/data/json_out.h"
+#include "lib/data/schema.h"
 
 enum {
     RANDOM_BYTES = 32,
@@ -93,14 +94,7 @@ static void read_document(const bson_t *doc, struct apikey *out)
 
 enum err apikey_prepare(struct ctx *c)
 {
-    bson_t *cmd = mongo_bson(c), *reply;
-
-    if (!cmd)
-        return ERR_OVERLOADED;
-    BCON_APPEND(cmd, "createIndexes", COLLECTION, "indexes", "[", "{", "key",
-                "{", "hash", BCON_INT32(1), "}", "name", "hash_1", "unique",
-                BCON_BOOL(true), "}", "]");
-    return mongo_write(c, cmd, &reply, NULL);
+    return schema_apply_one(c, COLLECTION);
 }
 
 enum err apikey_exists(struct ctx *c, bool *out)

@@ -30,7 +30,8 @@ bool apikey_is_key(str s);
 /* 1 to 128 bytes of valid UTF-8 without control characters. */
 bool apikey_is_name(str s);
 
-/* Makes the index by which keys are found; again is no harm. */
+/* Makes the collection and the index by which keys are found; again is no
+ * harm. */
 MUST_CHECK enum err apikey_prepare(struct ctx *c);
 
 /* Is there any that can be used? */

@@ -25,7 +25,9 @@ struct mongo_pool {
     mongoc_client_pool_t *pool;
     mongoc_client_pool_t *pings; /* own, short time-outs: sees a hang */
     const struct conf *conf;
-    atomic_bool away;
+    int tries;
+    atomic_bool own_away;
+    atomic_bool *away;  /* own, or that of another pool */
     atomic_int waiting; /* threads between two tries */
     int waiting_max;
     struct combine shared[MONGO_SHARED_N];
@@ -38,8 +40,28 @@ struct mongo {
     bson_t *opts;                     /* {sessionId} */
 };
 
-static mongoc_client_pool_t *new_pool(const struct conf *conf, int clients,
-                                      int64_t socket_ms, int64_t select_ms)
+static void set_limits(mongoc_uri_t *uri, const struct mongo_limits *l)
+{
+    mongoc_read_prefs_t *primary;
+
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, l->connections);
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS,
+                                   (int32_t)l->select_ms);
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_CONNECTTIMEOUTMS,
+                                   (int32_t)l->select_ms);
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
+                                   (int32_t)l->socket_ms);
+    if (l->tries == 1)
+        mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, false);
+    if (!l->primary)
+        return;
+    primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+    mongoc_uri_set_read_prefs_t(uri, primary);
+    mongoc_read_prefs_destroy(primary);
+}
+
+static mongoc_client_pool_t *pool_of(const struct conf *conf,
+                                     const struct mongo_limits *l)
 {
     bson_error_t e;
     mongoc_uri_t *uri =
@@ -51,16 +73,10 @@ static mongoc_client_pool_t *new_pool(const struct conf *conf, int clients,
                  e.message);
         return NULL;
     }
-    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, clients);
+    set_limits(uri, l);
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, 1000);
-    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS,
-                                   (int32_t)select_ms);
-    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_CONNECTTIMEOUTMS,
-                                   (int32_t)select_ms);
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_HEARTBEATFREQUENCYMS,
                                    (int32_t)conf->db_heartbeat_frequency_ms);
-    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
-                                   (int32_t)socket_ms);
     /* our own tries are bounded by the deadline, the driver's are not */
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, false);
     mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_APPNAME, "sql-free");
@@ -79,24 +95,44 @@ static void drop_driver_log(mongoc_log_level_t level, const char *domain,
         log_note(LOG_WARN, "mongo.driver", "%s", message);
 }
 
-struct mongo_pool *mongo_pool_new(const struct conf *conf, int clients)
+struct mongo_limits mongo_limits_of(const struct conf *conf, int clients)
 {
+    ms socket_ms = conf->db_query_timeout_ms + 1000;
+
+    if (socket_ms > conf->db_socket_timeout_ms)
+        socket_ms = conf->db_socket_timeout_ms;
+    return (struct mongo_limits){clients,
+                                 (int)conf->db_max_pool_size,
+                                 conf->db_server_selection_timeout_ms,
+                                 socket_ms,
+                                 TRIES,
+                                 false};
+}
+
+struct mongo_limits mongo_limits_brief(int clients, ms most)
+{
+    return (struct mongo_limits){clients, clients, most, most, 1, true};
+}
+
+struct mongo_pool *mongo_pool_new(const struct conf *conf,
+                                  const struct mongo_limits *limits)
+{
+    struct mongo_limits ping = mongo_limits_brief(1, PING_MS);
     struct mongo_pool *p = calloc(1, sizeof *p);
-    int64_t socket_ms = conf->db_query_timeout_ms + 1000;
+    int clients = limits->clients;
 
     if (!p)
         return NULL;
-    if (socket_ms > conf->db_socket_timeout_ms)
-        socket_ms = conf->db_socket_timeout_ms;
     mongoc_init();
     mongoc_log_set_handler(drop_driver_log, NULL);
     p->conf = conf;
+    p->tries = limits->tries;
+    p->away = &p->own_away;
     p->waiting_max = clients / 4 > 0 ? clients / 4 : 1;
     for (int i = 0; i < MONGO_SHARED_N; i++)
         combine_init(&p->shared[i], clients / 8 > 2 ? clients / 8 : 2);
-    p->pool = new_pool(conf, (int)conf->db_max_pool_size, socket_ms,
-                       conf->db_server_selection_timeout_ms);
-    p->pings = new_pool(conf, 1, PING_MS, PING_MS);
+    p->pool = pool_of(conf, limits);
+    p->pings = pool_of(conf, &ping);
     if (p->pool && p->pings)
         return p;
     mongo_pool_free(p);
@@ -148,7 +184,12 @@ void mongo_client_free(struct mongo *m)
 
 void mongo_set_away(struct mongo_pool *pool, bool away)
 {
-    atomic_store_explicit(&pool->away, away, memory_order_relaxed);
+    atomic_store_explicit(pool->away, away, memory_order_relaxed);
+}
+
+void mongo_share_away(struct mongo_pool *to, struct mongo_pool *from)
+{
+    to->away = from->away;
 }
 
 enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out)
@@ -221,7 +262,7 @@ static bool wait_for_next_try(struct ctx *c, int tried)
     struct timespec t = {.tv_sec = wait / 1000};
     bool may;
 
-    if (tried >= TRIES || ctx_left_ms(c) <= wait)
+    if (tried >= p->tries || ctx_left_ms(c) <= wait)
         return false;
     may = atomic_fetch_add(&p->waiting, 1) < p->waiting_max;
     if (may)
@@ -232,7 +273,7 @@ static bool wait_for_next_try(struct ctx *c, int tried)
 
 enum err mongo_may_start(struct ctx *c)
 {
-    if (atomic_load_explicit(&c->mongo->home->away, memory_order_relaxed))
+    if (atomic_load_explicit(c->mongo->home->away, memory_order_relaxed))
         return ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
     if (ctx_left_ms(c) == 0)
         return ctx_fail(c, ERR_TIME_LIMIT, "The request took too long");
@@ -383,6 +424,21 @@ enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply, int *tries)
         return err;
     mongo_write_error(&row, &e);
     return mongo_translate(c, &e, true);
+}
+
+enum err mongo_write_majority(struct ctx *c, bson_t *cmd, bson_t **out_reply)
+{
+    bson_t concern;
+    enum err err;
+
+    BSON_APPEND_DOCUMENT_BEGIN(cmd, "writeConcern", &concern);
+    BSON_APPEND_UTF8(&concern, "w", "majority");
+    bson_append_document_end(cmd, &concern);
+    err = mongo_write(c, cmd, out_reply, NULL);
+    if (err || !bson_has_field(*out_reply, "writeConcernError"))
+        return err;
+    return ctx_fail(c, ERR_DB_UNAVAILABLE,
+                    "The database could not keep the change");
 }
 
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out)

@@ -2,7 +2,7 @@
 /*
  * mongo - the door to MongoDB: pool, clients, commands, errors made ours
  *
- *   mongo_pool_new (once a process, after the fork)
+ *   mongo_pool_new (after the fork; one for each kind of patience)
  *      mongo_client_new (once a thread) -> mongo_read | mongo_write | ...
  *   mongo_pool_free
  *
@@ -22,11 +22,28 @@ struct combine;
 struct mongo_pool;
 struct mongo; /* one client and its session; one thread */
 
+/* How patient a pool is. */
+struct mongo_limits {
+    int clients;     /* threads that will open one */
+    int connections; /* at most */
+    ms select_ms;    /* to find a server, and to connect to it */
+    ms socket_ms;    /* silence of a connection */
+    int tries;       /* of a command, after connection faults */
+    bool primary;    /* is read, whatever the connection string prefers */
+};
+
+/* Those of the settings. */
+struct mongo_limits mongo_limits_of(const struct conf *conf, int clients);
+
+/* One try, at most so long: for what others wait for or what is repeated. */
+struct mongo_limits mongo_limits_brief(int clients, ms most);
+
 /*
- * `clients` is how many threads will open one. NULL with a line in the log
- * when the connection string is refused by the driver.
+ * NULL with a line in the log when the connection string is refused by the
+ * driver.
  */
-struct mongo_pool *mongo_pool_new(const struct conf *conf, int clients);
+struct mongo_pool *mongo_pool_new(const struct conf *conf,
+                                  const struct mongo_limits *limits);
 void mongo_pool_free(struct mongo_pool *pool);
 
 /* NULL without memory or when the pool is used up. */
@@ -35,6 +52,9 @@ void mongo_client_free(struct mongo *m);
 
 /* What the poll thread knows; read before each command by all threads. */
 void mongo_set_away(struct mongo_pool *pool, bool away);
+
+/* Both pools from now on know what is said to the first. */
+void mongo_share_away(struct mongo_pool *to, struct mongo_pool *from);
 
 struct mongo_info {
     bool replica_set; /* or sharded: transactions work */
@@ -52,6 +72,13 @@ MUST_CHECK enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out);
 MUST_CHECK enum err mongo_read(struct ctx *c, bson_t *cmd, bson_t **out_reply);
 MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
                                 int *tries);
+
+/*
+ * A write with write concern majority: what it gave stays given. Any failure
+ * but a refusal means that it may have been done.
+ */
+MUST_CHECK enum err mongo_write_majority(struct ctx *c, bson_t *cmd,
+                                         bson_t **out_reply);
 
 /*
  * One try of a command that several threads share: nothing is noted in c, a

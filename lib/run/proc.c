@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -29,7 +30,7 @@ enum {
     MAX_WAIT_MS = 5000,
     HEALTHY_MS = 1000,
     EARLY_MAX = 10,     /* early deaths of one child in a row */
-    CHILDREN_MAX = 4096 /* bounds the shared page of ready words */
+    CHILDREN_MAX = 4096 /* bounds the shared words */
 };
 
 enum state {
@@ -57,13 +58,24 @@ struct table {
     int code;   /* what the supervisor will return */
 };
 
-/* One word for each slot, shared with the children, written by its child. */
-static volatile sig_atomic_t *ready;
+/* Of each slot, shared with the children, written by its child. */
+struct words {
+    atomic_bool ready;
+    _Atomic ms deadline; /* of clock_boot_ms; 0: none */
+};
+
+static struct words *words;
 
 void proc_ready(int slot)
 {
-    if (ready)
-        ready[slot] = 1;
+    if (words)
+        atomic_store(&words[slot].ready, true);
+}
+
+void proc_deadline(int slot, ms boot)
+{
+    if (words)
+        atomic_store(&words[slot].deadline, boot);
 }
 
 static void log_child(const struct table *t, const struct child *ch, pid_t pid,
@@ -115,7 +127,8 @@ static void start_child(struct table *t, struct child *ch, ms now)
     int slot = (int)(ch - t->children);
     pid_t parent = getpid(), pid;
 
-    ready[slot] = 0;
+    atomic_store(&words[slot].ready, false);
+    atomic_store(&words[slot].deadline, 0);
     fflush(NULL); /* or the child would write what the parent still holds */
     pid = fork();
     if (pid == 0) {
@@ -170,7 +183,9 @@ static void judge_death(struct table *t, struct child *ch, int status,
         ch->early = 0;
     move_child(ch, WAITING, 0,
                healthy ? now : now + early_wait(ch, id_chance()));
-    if (!was_ready && WIFEXITED(status) && WEXITSTATUS(status) == 1) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == PROC_EXIT_FINAL) {
+        stop(t, 1, now); /* the child has said why */
+    } else if (!was_ready && WIFEXITED(status) && WEXITSTATUS(status) == 1) {
         log_note(LOG_ERROR, "supervisor.failed", "a child could not start");
         stop(t, 1, now);
     } else if (ch->early >= EARLY_MAX) {
@@ -207,7 +222,7 @@ static void reap(struct table *t, ms now)
             if (ch->state != RUNNING || ch->pid != pid)
                 continue;
             log_death(t, ch, status);
-            judge_death(t, ch, status, ready[i], now);
+            judge_death(t, ch, status, atomic_load(&words[i].ready), now);
         }
     }
 }
@@ -220,10 +235,27 @@ static bool all_gone(const struct table *t)
     return true;
 }
 
+/* Kills the child when it is overdue; gives the time that it has, or none. */
+static ms check_deadline(const struct table *t, struct child *ch)
+{
+    struct words *w = &words[ch - t->children];
+    ms deadline = atomic_load(&w->deadline), left;
+
+    if (ch->state != RUNNING || deadline == 0)
+        return INT64_MAX;
+    left = deadline - clock_boot_ms();
+    if (left > 0)
+        return left;
+    log_child(t, ch, ch->pid, "child.overdue", "killed");
+    kill(ch->pid, SIGKILL);
+    atomic_store(&w->deadline, 0);
+    return INT64_MAX;
+}
+
 /* Does what is due; gives the time until something else is, -1: never. */
 static int do_due(struct table *t, ms now)
 {
-    ms next = INT64_MAX;
+    ms next = INT64_MAX, left;
 
     if (t->stopping && now >= t->kill_at) {
         signal_all(t, SIGKILL);
@@ -238,6 +270,9 @@ static int do_due(struct table *t, ms now)
             start_child(t, ch, now);
         if (ch->state == WAITING && ch->due < next)
             next = ch->due;
+        left = check_deadline(t, ch);
+        if (left < next - now)
+            next = now + left;
     }
     if (next == INT64_MAX)
         return -1;
@@ -280,7 +315,7 @@ static struct child *children_new(const struct proc_options *o, int *out_n)
 int proc_supervise(const struct proc_options *o)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGCHLD};
-    static const size_t bytes = CHILDREN_MAX * sizeof *ready;
+    static const size_t bytes = CHILDREN_MAX * sizeof *words;
     struct table t = {.grace_ms = o->grace_ms, .code = 1};
     void *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -291,9 +326,9 @@ int proc_supervise(const struct proc_options *o)
     t.signal_fd = sig_open(signals, sizeof signals / sizeof *signals);
     t.children = children_new(o, &t.n);
     if (t.signal_fd >= 0 && t.children) {
-        ready = shared;
+        words = shared;
         loop(&t);
-        ready = NULL;
+        words = NULL;
         log_note(LOG_INFO, "supervisor.stopped", "no child is left");
     } else {
         log_note(LOG_ERROR, "supervisor.failed", "no memory or descriptor");

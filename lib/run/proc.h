@@ -10,6 +10,9 @@
  * children. A child that dies after a healthy life (ready, and a second old)
  * is replaced at once, one that dies early after 100 ms, doubling to 5 s.
  *
+ * A child that does not move its deadline (proc_deadline) is killed, also one
+ * that is stopped: whatever it held has an end that others can count on.
+ *
  * SIGTERM or SIGINT: children get TERM and have grace_ms to end themselves,
  * then KILL; a second one kills at once. SIGHUP is ignored. When the supervisor
  * dies in any way, the kernel kills its children.
@@ -17,6 +20,10 @@
 #include <stddef.h>
 
 #include "lib/base/str.h"
+
+enum {
+    PROC_EXIT_FINAL = 78 /* of a child: the program ends with 1, at once */
+};
 
 struct proc_role {
     const char *title; /* at most 15 bytes are seen by ps */
@@ -38,11 +45,18 @@ struct proc_options {
 
 /*
  * Gives the exit code of the program: 0 after a stop by signal; 1 when a
- * child ended with 1 before it was ready, when one died early ten times in a
- * row, or when the table cannot be set up. No child lives on. Only from a
- * process with one thread; all signals stay blocked afterwards.
+ * child ended with 1 before it was ready or with PROC_EXIT_FINAL, when one
+ * died early ten times in a row, or when the table cannot be set up. No child
+ * lives on. Only from a process with one thread; all signals stay blocked
+ * afterwards.
  */
 int proc_supervise(const struct proc_options *o);
 
 /* In the child, by any thread, as often as wanted: start-up is done. */
 void proc_ready(int slot);
+
+/*
+ * In the child: it is to be killed at this time (clock_boot_ms), unless it
+ * moves it before; 0, as at its start: never.
+ */
+void proc_deadline(int slot, ms boot);

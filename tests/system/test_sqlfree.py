@@ -3,13 +3,26 @@
 import os
 import re
 import subprocess
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
+import pymongo
 import pytest
+from bson import Int64
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from access import bearer, ec_key, new_key, private_pem, public_pem, rsa_key, token
-from cluster import APP, CLI, Instance, wait_until
+from cluster import (
+    APP,
+    CLI,
+    ROOT,
+    Instance,
+    Process,
+    can_connect,
+    free_port,
+    wait_until,
+)
 
 KEY = re.compile(r"sqf_[A-Za-z0-9_-]{43}\n")
 SECRET = "planted-secret-of-32-bytes-or-more"
@@ -83,6 +96,8 @@ def test_stored_names_do_not_steer_the_terminal(api, db):
         ("keys create --name a --role read --name b", "--name: given twice"),
         ("keys create --name a --role", "--role: expected a value"),
         ("keys create --name a --role read --force x", "--force"),
+        ("apply", "unknown command apply"),
+        ("apply-schemas now", "unknown word or option now"),
         ("keys revoke", "expected one id"),
         ("keys revoke 12", "expected one id"),
         ("--env-file", "--env-file: expected"),
@@ -204,3 +219,103 @@ def test_secrets_are_in_no_output(servers):
             assert not any(secret in text for text in seen), secret
         changes = [e for e in api.events() if e["event"] == "key.created"]
         assert [e["key"] for e in changes] == [made.json()["data"]["id"]]
+
+
+SYSTEM = ["_api_keys", "_cluster", "_instances", "_leader", "_locks"]
+MADE = re.compile(r"Made: collections (\d+), indexes (\d+), documents (\d+)\.\n")
+
+
+@pytest.fixture
+def fresh(servers, db):
+    """Settings of a database that nobody has used."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    yield {"MONGODB_URI": servers.uri, "MONGODB_DATABASE_NAME": name}
+    db.drop_database(name)
+
+
+def made(got) -> tuple:
+    assert got.returncode == 0 and not got.stdout, got.stderr
+    return tuple(int(n) for n in MADE.fullmatch(got.stderr).groups())
+
+
+def check_schemas(database) -> None:
+    names = sorted(database.list_collection_names())
+    assert names == SYSTEM
+    for name in names:
+        assert "validator" in database[name].options(), name
+    keys = database["_api_keys"].index_information()["hash_1"]
+    assert keys["unique"] and keys["key"] == [("hash", 1)]
+    for name, field in (("_instances", "seen"), ("_locks", "until")):
+        index = database[name].index_information()[f"{field}_1"]
+        assert index["key"] == [(field, 1)] and index["expireAfterSeconds"] == 86400
+    rows = {r["_id"]: r for name in SYSTEM for r in database[name].find()}
+    term = {"term": Int64(0)}
+    assert rows == {
+        "redis": {"_id": "redis", "home": "", "dataset": ""} | term,
+        "fence": {"_id": "fence", "v": Int64(0)},
+        "cron": {"_id": "cron"} | term,
+        "maintenance": {"_id": "maintenance"} | term,
+    }
+    for id, row in rows.items():
+        assert isinstance(row["v" if id == "fence" else "term"], Int64)
+
+
+def test_schemas_are_applied_and_again_is_no_harm(fresh, db):
+    database = db[fresh["MONGODB_DATABASE_NAME"]]
+    assert made(run(CLI, "apply-schemas", **fresh)) == (5, 3, 4)
+    check_schemas(database)
+    assert made(run(CLI, "apply-schemas", **fresh)) == (0, 0, 0)
+    check_schemas(database)
+    database["_leader"].update_one({"_id": "cron"}, {"$set": {"term": Int64(9)}})
+    database["_cluster"].delete_one({"_id": "fence"})
+    assert made(run(CLI, "apply-schemas", **fresh)) == (0, 0, 1)
+    assert database["_leader"].find_one({"_id": "cron"})["term"] == 9
+
+
+def test_ten_at_once_apply_the_schemas(fresh, db):
+    with ThreadPoolExecutor(10) as pool:
+        runs = [pool.submit(run, CLI, "apply-schemas", **fresh) for _ in range(10)]
+    counts = [made(r.result()) for r in runs]
+    check_schemas(db[fresh["MONGODB_DATABASE_NAME"]])
+    assert sum(documents for _, _, documents in counts) == 4
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A single mongod, and settings for a user who may not change
+    collections, only make and fill them; and the client of one who may."""
+    port, data = free_port(), tmp_path / "mongo"
+    data.mkdir()
+    mongod = subprocess.check_output([ROOT / "conf/dev/mongod.sh"], text=True)
+    argv = [mongod.strip(), "--dbpath", data, "--port", port, "--auth"]
+    argv += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--noscripting"]
+    process = Process(tmp_path, "mongod", argv)
+    try:
+        wait_until("mongod listens", lambda: can_connect(port), 60)
+        at = f"127.0.0.1:{port}"
+        with pymongo.MongoClient(f"mongodb://{at}") as first:
+            first.admin.command("createUser", "boss", pwd="b", roles=["root"])
+        with pymongo.MongoClient(f"mongodb://boss:b@{at}") as boss:
+            boss["t"].command("createUser", "app", pwd="a", roles=["readWrite"])
+            uri = f"mongodb://app:a@{at}/t"
+            yield {"MONGODB_URI": uri, "MONGODB_DATABASE_NAME": "t"}, boss
+    finally:
+        process.stop()
+
+
+def test_schemas_of_a_user_who_may_not_set_validators(guarded):
+    """On a single mongod: a validator is told and left, all else is made."""
+    settings, boss = guarded
+    assert made(run(CLI, "apply-schemas", **settings)) == (5, 3, 4)
+    check_schemas(boss["t"])
+    boss["t"].command("collMod", "_locks", validator={"n": {"$lt": 1}})
+    boss["t"]["_locks"].drop_indexes()
+    got = run(CLI, "apply-schemas", **settings)
+    *warnings, last = got.stderr.splitlines(keepends=True)
+    assert got.returncode == 0 and MADE.fullmatch(last).groups() == ("0", "1", "0")
+    (told,) = [w for w in warnings if "schema.validator" in w]
+    assert "_locks" in told
+    settings["MONGODB_URI"] = "mongodb://boss:b@%s:%d" % boss.address
+    assert made(run(CLI, "apply-schemas", **settings)) == (0, 0, 0)
+    options = boss["t"]["_locks"].options()
+    assert "$jsonSchema" in options["validator"]

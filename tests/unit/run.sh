@@ -1,6 +1,8 @@
 #!/bin/sh
 # run.sh PROGRAM... - each unit test program in a folder of its own, with a
 # time limit; one closing line for all.
+ROOT=$(cd "$(dirname "$0")/../.." && pwd) # for who needs a file of the source
+export ROOT
 passed=0 failed=0
 for program in "$@"; do
     program=$(realpath "$program")

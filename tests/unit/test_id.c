@@ -90,12 +90,27 @@ static void instance_name_is_legal_whatever_the_host(void **state)
     assert_memory_equal(out, "--hh", 4);
 }
 
+static void token_is_24_base62_characters_and_new_each_time(void **state)
+{
+    char a[ID_TOKEN_MAX], b[ID_TOKEN_MAX];
+
+    (void)state;
+    assert_int_equal(id_token(a), OK);
+    assert_int_equal(id_token(b), OK);
+    assert_int_equal(strspn(a, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "abcdefghijklmnopqrstuvwxyz"),
+                     24);
+    assert_int_equal(strlen(a), 24);
+    assert_string_not_equal(a, b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(hex_is_lower_case_and_ends_with_nul),
         cmocka_unit_test(base64url_is_the_published_one),
+        cmocka_unit_test(token_is_24_base62_characters_and_new_each_time),
         cmocka_unit_test(object_id_is_24_hex_digits),
         cmocka_unit_test(object_id_starts_with_its_seconds),
         cmocka_unit_test(instance_name_depends_on_all_of_its_parts),

@@ -75,6 +75,29 @@ static int failing_later(void *arg, int slot)
     return 0;
 }
 
+/* The first life stops itself, its deadline behind it; the next obeys. */
+static int stopping_once(void *arg, int slot)
+{
+    (void)arg;
+    proc_ready(slot);
+    proc_deadline(slot, clock_boot_ms() + 60000);
+    proc_deadline(slot, clock_boot_ms() + 100);
+    sign_in(slot);
+    if (board->starts[slot] == 1)
+        raise(SIGSTOP);
+    proc_deadline(slot, 0);
+    wait_for_term();
+    return 0;
+}
+
+static int final(void *arg, int slot)
+{
+    (void)arg;
+    proc_ready(slot);
+    sign_in(slot);
+    return PROC_EXIT_FINAL;
+}
+
 static pid_t supervise(const struct proc_role *roles, size_t n, ms grace_ms)
 {
     struct proc_options o = {roles, n, grace_ms};
@@ -248,6 +271,28 @@ static void killed_supervisor_leaves_no_children(void **state)
     await_death(pid[1]);
 }
 
+static void overdue_child_is_killed_even_when_it_is_stopped(void **state)
+{
+    static const struct proc_role role = {"child", 1, stopping_once, NULL};
+    pid_t top = supervise(&role, 1, 5000);
+
+    (void)state;
+    await_child(0, 2);
+    kill(top, SIGTERM);
+    assert_int_equal(await_exit(top), 0);
+}
+
+static void final_exit_of_a_child_ends_the_supervisor_with_1(void **state)
+{
+    static const struct proc_role roles[] = {{"good", 1, obedient, NULL},
+                                             {"final", 1, final, NULL}};
+    pid_t top = supervise(roles, 2, 5000);
+
+    (void)state;
+    assert_int_equal(await_exit(top), 1);
+    assert_int_equal(board->starts[1], 1);
+}
+
 static void early_deaths_wait_longer_and_end_it(void **state)
 {
     static const struct proc_role role = {"child", 1, obedient, NULL};
@@ -297,6 +342,8 @@ int main(void)
         cmocka_unit_test(deaf_child_is_killed_after_the_grace),
         cmocka_unit_test(second_term_does_not_wait),
         cmocka_unit_test(killed_supervisor_leaves_no_children),
+        cmocka_unit_test(overdue_child_is_killed_even_when_it_is_stopped),
+        cmocka_unit_test(final_exit_of_a_child_ends_the_supervisor_with_1),
         cmocka_unit_test(early_deaths_wait_longer_and_end_it),
         cmocka_unit_test(healthy_life_forgets_early_deaths),
     };

@@ -1,0 +1,43 @@
+#pragma once
+/*
+ * view - one look at what the instances share: data set, terms, roster
+ *
+ * One aggregate on the primary, an indexed read of a few small collections.
+ * What strangers stored there never fails the look: it counts as absent.
+ */
+#include "lib/coord/dataset.h"
+#include "lib/coord/leader.h"
+
+enum {
+    VIEW_INSTANCES_MAX = 1000, /* the latest seen */
+    VIEW_ALIVE_MS = 5000       /* an instance unseen for longer is dead */
+};
+
+struct view_instance {
+    str id, boot, host, version, mode, digest;
+    int64_t pid, processes;
+    ms age_ms; /* since it was seen, by the server's clock; never below 0 */
+    ms seen_wall, started_wall;
+    bool redis_ok, draining;
+    str metrics; /* of `me` only: metrics_export() of its workers */
+};
+
+struct view {
+    ms taken_boot; /* stamp before the look was sent */
+    ms rtt_ms;
+    ms server_wall; /* $$NOW of it */
+    struct dataset dataset;
+    struct leader_term terms[LEADER_N];
+    const struct view_instance *instances; /* alive ones, by id */
+    size_t instances_n;
+};
+
+/* Everything lives in the ctx's arena. */
+MUST_CHECK enum err view_read(struct ctx *c, str me, struct view *out);
+
+/* NULL: it is not alive. */
+const struct view_instance *view_find(const struct view *v, str id);
+
+/* A live instance leads the service: its row; NULL: nobody does. */
+const struct view_instance *view_leader(const struct view *v,
+                                        enum leader_service s);
