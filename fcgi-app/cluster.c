@@ -13,7 +13,6 @@ enum {
     READ_MS = 2000,  /* of the view */
     COUNT_MS = 1000, /* of collections, of locks */
     SIGHT_MS = 500,  /* of a look at Redis */
-    PLACE_MS = 1000, /* a lock call reads again what is older */
     SAMPLES = 5,
     SAMPLE_RTT_MS = 200, /* of a slower look the clock says nothing */
 };
@@ -124,7 +123,6 @@ bool cluster_has_workers(const struct cluster *k, const struct conf *conf)
 
 static enum err no_place(struct ctx *c, bool redis)
 {
-    ctx_forgive(c);
     return redis ? ctx_fail(c, ERR_REDIS_UNAVAILABLE,
                             "Locks are in Redis, which cannot be used now")
                  : ctx_fail(c, ERR_DB_UNAVAILABLE,
@@ -134,19 +132,16 @@ static enum err no_place(struct ctx *c, bool redis)
 enum err cluster_place(struct ctx *c, struct lock_place *out)
 {
     const struct cluster *k = cluster_get(c);
-    struct dataset d = k->view.dataset;
+    const struct dataset *d = &k->view.dataset;
 
     if (!c->conf->cluster_enable_distributed_locking)
         return ctx_fail(c, ERR_LOCKING_DISABLED,
                         "CLUSTER_ENABLE_DISTRIBUTED_LOCKING is false");
     if (k->redis_on && !k->usable)
         return no_place(c, true);
-    if ((d.read_boot == 0 || clock_boot_ms() - d.read_boot > PLACE_MS) &&
-        dataset_read(c, &d) != OK)
+    if (k->seen && (d->home != dataset_home_of(c->conf) || d->id[0] == '\0'))
         return no_place(c, k->redis_on);
-    if (d.home != dataset_home_of(c->conf) || d.id[0] == '\0')
-        return no_place(c, k->redis_on);
-    out->dataset = d;
+    out->dataset = *d;
     return OK;
 }
 

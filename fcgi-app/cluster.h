@@ -48,9 +48,9 @@ const struct view_instance *cluster_workers(const struct cluster *k,
 bool cluster_has_workers(const struct cluster *k, const struct conf *conf);
 
 /*
- * For a lock call: ERR_LOCKING_DISABLED, ERR_REDIS_UNAVAILABLE or
- * ERR_DB_UNAVAILABLE with a reason when there is no use in trying. Reads the
- * data set itself when the last look is older than a second.
+ * Where locks are, for a lock call, which looks again when that is old.
+ * ERR_LOCKING_DISABLED, ERR_REDIS_UNAVAILABLE or ERR_DB_UNAVAILABLE with a
+ * reason when there is no use in trying.
  */
 MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
 
