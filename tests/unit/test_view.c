@@ -155,26 +155,49 @@ static void leader_that_is_over_or_dead_is_none(void **state)
     assert_true(v.terms[LEADER_CRON].left_ms <= 0);
 }
 
+/* Many rows in one command: a slow machine must not outlive them. */
+struct filling {
+    bson_t *cmd, rows;
+    int n;
+};
+
+static struct filling fill_begin(void)
+{
+    struct filling f = {.cmd = BCON_NEW("insert", "_instances")};
+
+    BSON_APPEND_ARRAY_BEGIN(f.cmd, "documents", &f.rows);
+    return f;
+}
+
+static void fill(struct filling *f, bson_t *row)
+{
+    char key[16];
+
+    (void)snprintf(key, sizeof key, "%d", f->n++);
+    BSON_APPEND_DOCUMENT(&f->rows, key, row);
+    bson_destroy(row);
+}
+
+static void fill_end(struct ctx *c, struct filling *f)
+{
+    bson_append_array_end(f->cmd, &f->rows);
+    (void)mongod_do(c, f->cmd);
+}
+
 static void rows_come_by_id_and_no_more_than_a_thousand(void **state)
 {
     struct ctx *c = *state;
-    bson_t *cmd = BCON_NEW("insert", "_instances"), rows;
+    struct filling f = fill_begin();
     ms seen = clock_wall_ms() + AHEAD_MS;
     struct view v;
 
-    BSON_APPEND_ARRAY_BEGIN(cmd, "documents", &rows);
     for (int i = 0; i < MANY; i++) {
-        char id[16], key[16];
-        bson_t *row;
+        char id[16];
 
         (void)snprintf(id, sizeof id, "i-%d", i * 7919 % 10007);
-        (void)snprintf(key, sizeof key, "%d", i);
-        row = row_but(id, seen, NULL);
-        BSON_APPEND_DOCUMENT(&rows, key, row);
-        bson_destroy(row);
+        fill(&f, row_but(id, seen, NULL));
     }
-    bson_append_array_end(cmd, &rows);
-    (void)mongod_do(c, cmd);
+    fill_end(c, &f);
     v = look(c);
     assert_int_equal(v.instances_n, VIEW_INSTANCES_MAX);
     for (size_t i = 0; i < v.instances_n; i++)
@@ -190,6 +213,7 @@ static void rows_of_strangers_are_absent(void **state)
         "boot",    "host", "pid",    "version",  "started",  "mode",
         "redisOk", "seen", "digest", "draining", "processes"};
     struct ctx *c = *state;
+    struct filling f = fill_begin();
     ms seen = clock_wall_ms() + AHEAD_MS;
     struct view v;
 
@@ -201,8 +225,9 @@ static void rows_of_strangers_are_absent(void **state)
             (void)snprintf(id, sizeof id, "%s-%d", members[m], i);
             row = row_but(id, seen, members[m]);
             coord_hostile(row, members[m], i);
-            coord_put(c, "_instances", row);
+            fill(&f, row);
         }
+    fill_end(c, &f);
     v = look(c);
     for (size_t i = 0; i < v.instances_n; i++) {
         const struct view_instance *x = &v.instances[i];
