@@ -13,16 +13,12 @@
 
 enum {
     CALL_MS = 500,
-    SURE_MS = 400, /* between two looks that see another id */
-    /* a lock call may go by what it read of the home so long ago */
-    HOME_OLD_MS = 2000,
+    SURE_MS = 400,  /* between two looks that see another id */
     CLEAR_MAX = 500 /* keys of one call */
 };
 
 static const int64_t ahead_us = INT64_C(3600) * 1000000;
 static const int64_t least_us = INT64_C(1800) * 1000000;
-/* Beyond it (year 2112) a number is nonsense that somebody stored. */
-static const int64_t sane_us = INT64_C(1) << 52;
 
 /* What a turn works with. */
 struct turn {
@@ -63,9 +59,10 @@ static str key(struct turn *t, const char *rest)
 
 /* ---- fences */
 
+/* Beyond the end a number is nonsense that somebody stored. */
 static int64_t sane(int64_t us)
 {
-    return us > 0 && us < sane_us ? us : 0;
+    return us > 0 && us < DATASET_FENCE_END ? us : 0;
 }
 
 /* The greatest fence that Redis may have given or would give now. */
@@ -149,7 +146,9 @@ static enum keeper_verdict watch_redis(struct turn *t)
 
     if (d->home != DATASET_REDIS) {
         k->whole = d->home == DATASET_MONGO;
-        return begin(t, KEEPER_CLEAR, "locks and queues move to Redis");
+        return begin(t, KEEPER_CLEAR,
+                     k->whole ? "locks move from MongoDB to Redis"
+                              : "there is no data set yet");
     }
     if (s->held[0] == '\0')
         return begin(t, KEEPER_CLEAR, "Redis holds no data set");
@@ -175,7 +174,7 @@ static enum keeper_verdict watch(struct turn *t)
     if (dataset_home_of(t->c->conf) == DATASET_MONGO) {
         if (d->home == DATASET_MONGO && d->id[0] != '\0')
             return KEEPER_IDLE;
-        return begin(t, KEEPER_NAME, "locks move to MongoDB");
+        return begin(t, KEEPER_NAME, "locks live in MongoDB from now on");
     }
     if (!can_ask_redis(t->w) || t->w->sight.boot <= t->k->changed_boot)
         return KEEPER_IDLE;
@@ -296,8 +295,6 @@ static enum keeper_verdict open_it(struct turn *t)
     enum rds_result result;
     int64_t done;
 
-    if (k->whole && clock_boot_ms() - k->changed_boot < HOME_OLD_MS)
-        return KEEPER_IDLE; /* MongoDB may still give a fence */
     if (!can_ask_redis(t->w) || reserve(t) != OK)
         return KEEPER_IDLE;
     args[2] = arena_strf(a, "%lld", (long long)(k->reserved - ahead_us));
@@ -326,6 +323,9 @@ enum keeper_verdict keeper_turn(struct keeper *k, struct ctx *c,
     struct turn t = {k, c, w, v, false};
     enum keeper_verdict verdict;
 
+    *out_changed = false;
+    if (v->dataset_term > term)
+        return KEEPER_LOST;
     if (k->term != term)
         *k = (struct keeper){.term = term};
     verdict = steps[k->step](&t);

@@ -181,7 +181,6 @@ int mongod_setup(void **state)
     char *env[] = {uri, (char[]){"MONGODB_DATABASE_NAME=unit"}, NULL};
     struct mongo_limits limits;
     int tries = 0, problems;
-    struct mongo_limits limits;
 
     mongoc_init();
     mongoc_log_set_handler(NULL, NULL);
