@@ -135,6 +135,13 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)
 
+# preloaded into programs of any kind, so never with a sanitizer
+CLOCK := $(B)/tests/clock.so
+$(CLOCK): tests/toxics/clock.c
+	@echo "  LD $@"
+	@mkdir -p $(@D); $(CC) $(filter-out -fsanitize% -fno-sanitize% -fPIE,$(CFLAGS)) \
+		-fPIC -shared -Wl,-z,now -o $@ $<
+
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
 
@@ -142,7 +149,7 @@ export MODE
 cases: all ## the .case files through nginx and lighttpd
 	@$(PY) -m pytest -q -p no:cacheprovider tests/system/test_cases.py
 
-system: all ## servers killed, hung, cut: pytest on real ones
+system: all $(CLOCK) ## servers killed, hung, cut: pytest on real ones
 	@$(PY) -m pytest -q -p no:cacheprovider tests/system --ignore tests/system/test_cases.py
 
 frontends: all ## what web servers make of odd requests

@@ -1,7 +1,7 @@
-"""cluster - real servers for the tests: MongoDB, Redis, and instances of the
-API behind a web server. Each has a free port or a unix socket and a folder of
-its own; each is ended by its process id. Waits are for events, never for a
-fixed time."""
+"""cluster - real servers for the tests: MongoDB, Redis (both in servers.py), and
+instances of the API behind a web server. Each has a free port or a unix socket
+and a folder of its own; each is ended by its process id. Waits are for events,
+never for a fixed time."""
 
 from __future__ import annotations
 
@@ -13,157 +13,37 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pymongo
+from servers import (  # noqa: F401: the tests find them here
+    MODE,
+    PATH,
+    ROOT,
+    Process,
+    Servers,
+    can_connect,
+    free_port,
+    gone,
+    proc_text,
+    wait_until,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-MODE = os.environ.get("MODE", "release")
 APP = ROOT / "build" / MODE / "fcgi-app"
+WORKERS = ROOT / "build" / MODE / "workers"
 CLI = ROOT / "build" / MODE / "sqlfree"
 WEBS = ("nginx", "lighttpd")
+ASAN = "detect_leaks=1:quarantine_size_mb=4"
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
-PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_until(what: str, check: Callable, seconds: float = 20):
-    """The first true value of check(); AssertionError after the time."""
-    end = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.02)
-
-
-def can_connect(port: int) -> bool:
-    with socket.socket() as s:
-        s.settimeout(1)
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def replace_once(text: str, pattern: str, new: str) -> str:
     text, n = re.subn(pattern, lambda _: new, text, flags=re.M)
     assert n == 1, f"{pattern}: found {n} times in the shipped file"
     return text
-
-
-class Process:
-    """One program of ours, with its output in a file."""
-
-    def __init__(self, folder: Path, name: str, argv: list, env=None):
-        self.name = name
-        self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
-        with self.out.open("ab") as out, self.err.open("ab") as err:
-            self.popen = subprocess.Popen(
-                [str(a) for a in argv],
-                env=env,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        self.pid = self.popen.pid
-
-    def running(self) -> bool:
-        return self.popen.poll() is None
-
-    def signal(self, number: int) -> None:
-        if self.running():
-            os.kill(self.pid, number)
-
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
-
-    def stop(self, seconds: float = 30) -> int:
-        """SIGTERM, SIGKILL when that is ignored; the exit code."""
-        self.signal(signal.SIGTERM)
-        try:
-            return self.popen.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            return self.popen.wait()
-
-    def tail(self, lines: int = 20) -> str:
-        text = self.err.read_text(errors="replace")
-        text += self.out.read_text(errors="replace")
-        return f"--- {self.name}\n" + "\n".join(text.splitlines()[-lines:])
-
-
-class Servers:
-    """A one-node replica set and a Redis."""
-
-    def __init__(self, cache_gb: float = 0.25) -> None:
-        self.cache_gb = cache_gb
-        self.folder = Path(tempfile.mkdtemp(prefix="sf"))
-        self.port = free_port()
-        self.mongod: Process | None = None
-        self.redis: Process | None = None
-        try:
-            self.start_mongod()
-            self.start_redis()
-        except BaseException:
-            self.stop()
-            raise
-
-    @property
-    def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0"
-
-    @property
-    def redis_url(self) -> str:
-        return f"unix:{self.folder}/redis.sock"
-
-    def start_mongod(self) -> None:
-        mongod = subprocess.check_output([ROOT / "conf/dev/mongod.sh"], text=True)
-        data = self.folder / "mongo"
-        data.mkdir(exist_ok=True)
-        argv = [mongod.strip(), "--dbpath", data, "--port", self.port]
-        argv += ["--bind_ip", "127.0.0.1", "--replSet", "rs0", "--noscripting"]
-        argv += ["--wiredTigerCacheSizeGB", self.cache_gb, "--nounixsocket"]
-        self.mongod = Process(self.folder, "mongod", argv)
-        wait_until("mongod listens", lambda: can_connect(self.port), 60)
-        script = ROOT / "conf/dev/replica_set.py"
-        subprocess.run([sys.executable, script, str(self.port)], check=True)
-
-    def start_redis(self) -> None:
-        path = self.folder / "redis.sock"
-        argv = ["redis-server", "--port", 0, "--unixsocket", path, "--save", ""]
-        argv += ["--maxmemory-policy", "noeviction", "--dir", self.folder]
-        self.redis = Process(self.folder, "redis", argv)
-        wait_until("Redis listens", path.exists)
-
-    def redis_cli(self, *words: str) -> str:
-        argv = ["redis-cli", "-s", self.folder / "redis.sock", *words]
-        return subprocess.check_output(argv, text=True)
-
-    def client(self) -> pymongo.MongoClient:
-        return pymongo.MongoClient(
-            "127.0.0.1", self.port, directConnection=True, tz_aware=True
-        )
-
-    def stop(self) -> None:
-        for process in (self.redis, self.mongod):
-            if process:
-                process.signal(signal.SIGCONT)
-                process.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass
@@ -183,7 +63,8 @@ SAFE = "/%?&=+[]$:,;@!*'()~-._"
 
 
 class Instance:
-    """fcgi-app, and before it a web server with the shipped configuration.
+    """fcgi-app, and before it a web server with the shipped configuration;
+    beside it `workers` when asked for.
 
     Settings are keyword arguments named as in the environment; None unsets
     one. The folder's path is short: a unix socket's has a limit."""
@@ -194,6 +75,7 @@ class Instance:
         web: str | None = "nginx",
         ready: bool = True,
         edit_web: Callable[[str], str] = str,
+        workers: bool = False,
         **settings,
     ):
         self.servers = servers
@@ -203,9 +85,15 @@ class Instance:
         self.edit_web = edit_web
         self.port = free_port()
         self.database = f"t{self.folder.name[2:]}"
+        if workers:  # a prefix has one database, or they would open its data
+            settings = {"REDIS_KEY_PREFIX": self.database, **settings}
         self.env = self._env(servers, settings)
-        self.app = self.web = None
+        self.database = self.env.get("MONGODB_DATABASE_NAME", self.database)
+        self.app = self.web = self.workers = None
+        self.workers_code: int | None = None
         try:
+            if workers:
+                self.start_workers()
             self.start_app()
             if web:
                 self.start_web()
@@ -226,7 +114,8 @@ class Instance:
             "REDIS_URL": servers.redis_url,
             "CLUSTER_INSTANCE_ID": self.folder.name,
             "DRAIN_DELAY_MS": "0",
-            "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=4",
+            "MONGOC_DISABLE_SHM": "1",  # it greets the files of dead processes
+            "ASAN_OPTIONS": ASAN,
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
         env.update({k: v if v is None else str(v) for k, v in settings.items()})
@@ -235,14 +124,38 @@ class Instance:
     def start_app(self) -> None:
         self.app = Process(self.folder, "fcgi-app", [APP], self.env)
 
+    def start_workers(self) -> None:
+        assert WORKERS.exists(), f"{WORKERS} is missing: make"
+        self.workers = Process(self.folder, "workers", [WORKERS], self.env)
+
+    def stop_workers(self) -> int:
+        """As an operator does: it must end by itself within its grace."""
+        grace = int(self.env.get("SHUTDOWN_GRACE_MS", 25000)) / 1000
+        self.workers.cont()
+        self.workers_code = self.workers.stop(grace + 15)
+        return self.workers_code
+
+    def worker_pids(self, role: str) -> list[int]:
+        """The children of workers' supervisor that carry this name."""
+        if not self.workers or not self.workers.running():
+            return []
+        return [
+            pid
+            for pid in self.workers.children()
+            if proc_text(pid, "comm") == role and not gone(pid)
+        ]
+
+    def coordinator_pid(self) -> int:
+        return wait_until(
+            "there is a coordinator", lambda: self.worker_pids("coordinator")
+        )[0]
+
     def start_web(self) -> None:
         conf = self.folder / f"{self.web_name}.conf"
         text = self.edit_web((ROOT / "conf" / conf.name).read_text())
         root = os.geteuid() == 0
         if self.web_name == "nginx":
-            text = replace_once(
-                text, r"listen 8080;", f"listen 127.0.0.1:{self.port};"
-            )
+            text = replace_once(text, r"listen 8080;", f"listen 127.0.0.1:{self.port};")
             text = replace_once(
                 text, r"server unix:[^;]*;", f"server unix:{self.socket};"
             )
@@ -348,25 +261,33 @@ class Instance:
             timeout=60,
         )
 
-    def events(self) -> list[dict]:
-        """The log lines that are JSON objects."""
-        lines = self.app.err.read_text(errors="replace").splitlines()
+    def events(self, of: Process | None = None) -> list[dict]:
+        """The log lines that are JSON objects: of the app, or of another."""
+        lines = (of or self.app).err.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def logs(self) -> str:
-        return "\n".join(p.tail() for p in (self.web, self.app) if p)
+        all_three = (self.web, self.app, self.workers)
+        return "\n".join(p.tail() for p in all_three if p)
 
     def stop(self) -> None:
-        """Web server first. A sanitizer's report fails the caller."""
+        """Web server first. A sanitizer's report fails the caller, and so do
+        workers that ran till now and do not end well."""
         found = ""
-        for process in (self.web, self.app):
-            if process:
-                process.signal(signal.SIGCONT)
-                process.stop()
+        if self.web:
+            self.web.signal(signal.SIGCONT)
+            self.web.stop()
+        if self.workers and self.workers.running():
+            code = self.stop_workers()
+            if code != 0:
+                found = f"workers: exit code {code}\n{self.workers.tail(60)}"
         if self.app:
-            text = self.app.err.read_text(errors="replace")
+            self.app.signal(signal.SIGCONT)
+            self.app.stop()
+        for process in (self.app, self.workers):
+            text = process.err.read_text(errors="replace") if process else ""
             if any(word in text for word in REPORTS):
-                found = text[-8000:]
+                found += text[-8000:]
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not found, found
 

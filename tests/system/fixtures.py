@@ -1,10 +1,13 @@
 """fixtures - servers and instances shared by the tests of one run."""
 
+import sys
 import uuid
 
 import pytest
 
-from cluster import APP, WEBS, Instance, Servers, stop_all
+from cluster import APP, ROOT, WEBS, Instance, Servers, stop_all
+
+sys.path.insert(0, str(ROOT / "tests" / "toxics"))
 
 
 class Pool:
