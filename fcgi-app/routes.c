@@ -11,6 +11,12 @@ const struct route routes[] = {
     {HTTP_GET,    "/metrics",             api_metrics, ROLE_READ,  ROUTE_METRICS},
     {HTTP_GET,    "/api/cluster/metrics", api_metrics, ROLE_READ,  ROUTE_METRICS},
 
+    {HTTP_GET,    "/api/cluster/locks",         api_locks_list,    ROLE_READ,  ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_POST,   "/api/cluster/locks",         api_locks_acquire, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_POST,   "/api/cluster/locks/cleanup", api_locks_cleanup, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_PUT,    "/api/cluster/locks/:key",    api_locks_renew,   ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/cluster/locks/:key",    api_locks_release, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROLE_READ,  ROUTE_IO},
