@@ -5,6 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/base/metrics.h"
 #include "lib/base/snap.h"
 #include "lib/data/collections.h"
 
@@ -12,7 +13,6 @@ enum {
     READ_MS = 2000,  /* of the view */
     COUNT_MS = 1000, /* of collections, of locks */
     SIGHT_MS = 500,  /* of a look at Redis */
-    PLACE_MS = 1000, /* a lock call reads again what is older */
     SAMPLES = 5,
     SAMPLE_RTT_MS = 200, /* of a slower look the clock says nothing */
 };
@@ -26,6 +26,7 @@ struct look {
     int64_t collections;
     bool clock_known;
     ms clock_offset_ms;
+    bool figures; /* the metrics of this instance's workers are at hand */
 };
 
 /* One look at Redis. */
@@ -41,6 +42,7 @@ static struct snap looks = SNAP_INIT, sights = SNAP_INIT;
 static struct {
     ms offsets[SAMPLES];
     size_t offsets_n; /* ever taken */
+    ms figures_boot;  /* when metrics were imported */
 } past;
 
 bool cluster_is_fresh(ms seen_boot)
@@ -74,6 +76,7 @@ static void fill_from_look(struct cluster *k, const struct look *look)
     k->clock_offset_ms = look->clock_offset_ms;
     k->locks_known = k->seen && look->locks_known;
     k->locks = look->locks;
+    k->workers_up = k->seen && look->figures;
 }
 
 static void fill_from_sight(struct cluster *k, const struct sight *sight)
@@ -120,7 +123,6 @@ bool cluster_has_workers(const struct cluster *k, const struct conf *conf)
 
 static enum err no_place(struct ctx *c, bool redis)
 {
-    ctx_forgive(c);
     return redis ? ctx_fail(c, ERR_REDIS_UNAVAILABLE,
                             "Locks are in Redis, which cannot be used now")
                  : ctx_fail(c, ERR_DB_UNAVAILABLE,
@@ -130,19 +132,16 @@ static enum err no_place(struct ctx *c, bool redis)
 enum err cluster_place(struct ctx *c, struct lock_place *out)
 {
     const struct cluster *k = cluster_get(c);
-    struct dataset d = k->view.dataset;
+    const struct dataset *d = &k->view.dataset;
 
     if (!c->conf->cluster_enable_distributed_locking)
         return ctx_fail(c, ERR_LOCKING_DISABLED,
                         "CLUSTER_ENABLE_DISTRIBUTED_LOCKING is false");
     if (k->redis_on && !k->usable)
         return no_place(c, true);
-    if ((d.read_boot == 0 || clock_boot_ms() - d.read_boot > PLACE_MS) &&
-        dataset_read(c, &d) != OK)
+    if (k->seen && (d->home != dataset_home_of(c->conf) || d->id[0] == '\0'))
         return no_place(c, k->redis_on);
-    if (d.home != dataset_home_of(c->conf) || d.id[0] == '\0')
-        return no_place(c, k->redis_on);
-    out->dataset = d;
+    out->dataset = *d;
     return OK;
 }
 
@@ -201,6 +200,29 @@ static void note_clock(struct look *look, ms wall_after)
     look->clock_offset_ms = sorted[SAMPLES / 2];
 }
 
+/* Figures of a program that was not seen for 2 s are not shown. */
+static bool import_figures(const struct ctx *c, const struct view *v)
+{
+    const struct view_instance *row =
+        view_find(v, str_of(c->conf->cluster_instance_id));
+
+    if (!row || row->age_ms > CLUSTER_FRESH_MS) {
+        metrics_import_end();
+        return false;
+    }
+    past.figures_boot = v->taken_boot;
+    (void)metrics_import(row->metrics, row->boot);
+    return true;
+}
+
+void cluster_look_failed(void)
+{
+    if (past.figures_boot && !cluster_is_fresh(past.figures_boot)) {
+        metrics_import_end();
+        past.figures_boot = 0;
+    }
+}
+
 static void free_look(void *arg)
 {
     struct arena arena = ((struct look *)arg)->arena;
@@ -225,6 +247,7 @@ enum err cluster_look(struct ctx *c)
     note_clock(look, clock_wall_ms());
     look->locks_known = count_locks(c, &look->view, &look->locks);
     look->collections = collections;
+    look->figures = import_figures(c, &look->view);
     /* the look takes the arena, and with it all texts that it points to */
     look->arena = c->arena;
     arena_init(&c->arena, most_bytes);

@@ -28,6 +28,7 @@ struct cluster {
     bool usable;      /* Redis, from here */
     bool locks_known; /* counted at home in the last 2 s */
     struct lock_count locks;
+    bool workers_up; /* this instance's own were seen in the last 2 s */
     bool clock_known;
     ms clock_offset_ms; /* wall clock - MongoDB's; median of 5 */
 };
@@ -47,9 +48,9 @@ const struct view_instance *cluster_workers(const struct cluster *k,
 bool cluster_has_workers(const struct cluster *k, const struct conf *conf);
 
 /*
- * For a lock call: ERR_LOCKING_DISABLED, ERR_REDIS_UNAVAILABLE or
- * ERR_DB_UNAVAILABLE with a reason when there is no use in trying. Reads the
- * data set itself when the last look is older than a second.
+ * Where locks are, for a lock call, which looks again when that is old.
+ * ERR_LOCKING_DISABLED, ERR_REDIS_UNAVAILABLE or ERR_DB_UNAVAILABLE with a
+ * reason when there is no use in trying.
  */
 MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
 
@@ -60,6 +61,9 @@ MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
  * patience; its arena is given away. A failure: what was seen before stays.
  */
 MUST_CHECK enum err cluster_look(struct ctx *c);
+
+/* Instead of a look, when there was none. */
+void cluster_look_failed(void);
 
 /* One look at Redis, then it is published. c: arena and nothing else. */
 void cluster_watch(struct ctx *c, struct redis_watch *w);

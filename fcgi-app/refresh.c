@@ -178,6 +178,8 @@ static void look_at_others(struct looker *l)
                  "the state of the other instances could not be read: %s",
                  err_code(err));
     l->told = err;
+    if (err)
+        cluster_look_failed();
 }
 
 static bool look_at_db(struct looker *l)
@@ -190,6 +192,8 @@ static bool look_at_db(struct looker *l)
     note_db(l, up, info.reason);
     if (up)
         look_at_others(l);
+    else
+        cluster_look_failed();
     return up;
 }
 

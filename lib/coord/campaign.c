@@ -6,6 +6,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
+#include "lib/base/metrics.h"
 
 enum {
     CALL_MS = 500,   /* of one command */
@@ -64,6 +65,16 @@ static void log_move(const struct campaign *k, const char *why)
                                    {NULL, STR_NONE}});
 }
 
+/* A term that goes on, here or in the next process, is no new one. */
+static void count_move(struct campaign *k)
+{
+    metrics_add(METRIC_LEADER, k->service, k->leading ? 1 : -1);
+    if (k->leading && k->saved->begun != k->term)
+        metrics_add(METRIC_LEADER_CHANGES, k->service, 1);
+    if (k->leading)
+        k->saved->begun = k->term;
+}
+
 /* The one place that changes the state; the validity is set before. */
 static void campaign_move(struct campaign *k, bool leading, const char *why)
 {
@@ -74,6 +85,7 @@ static void campaign_move(struct campaign *k, bool leading, const char *why)
         k->term = k->saved->claim.term;
     else
         k->valid_until = 0;
+    count_move(k);
     log_move(k, why);
     if (leading && k->on_start)
         k->on_start(k->arg, k->service, k->term);
@@ -96,54 +108,51 @@ void campaign_init(struct campaign *k, enum leader_service s,
     if (++saved->restarts < RESTARTS_MOST)
         return;
     saved->restarts = 0;
-    saved->leaving = true;
+    saved->leaving = saved->claim.term > 0;
     k->cool_until = now + COOL_MS;
 }
 
-/* The limit of one command, within what the caller gives. */
-struct limit {
-    ms deadline;
-};
-
-static struct limit limit_begin(struct ctx *c)
+/* One command within what the caller gives; gives back the caller's limit. */
+static ms call_begin(struct ctx *c)
 {
-    struct limit l = {c->deadline};
+    ms deadline = c->deadline;
 
-    c->deadline = earlier(c->deadline, clock_mono_ms() + CALL_MS);
-    return l;
+    c->deadline = earlier(deadline, clock_mono_ms() + CALL_MS);
+    return deadline;
 }
 
-/* Failures end here: all that is told by them is "come again". */
-static void limit_end(struct ctx *c, struct limit l)
+/* Failures end here: all that they tell is "come again". */
+static void call_end(struct ctx *c, ms deadline)
 {
-    c->deadline = l.deadline;
+    c->deadline = deadline;
     ctx_forgive(c);
 }
 
-/* The term is ours since before `sent`. */
+/* The term has been ours since `sent`. */
 static void keep(struct campaign *k, ms sent, int64_t term, const char *why)
 {
+    ms now = clock_boot_ms(), end = sent + validity_of(k);
+
     k->saved->claim.term = term;
     note_term(k, term);
-    k->next_renewal = sent + ttl_of(k) / 4;
-    if (clock_boot_ms() >= sent + validity_of(k))
-        return; /* slower than the lease: to be renewed before it counts */
-    k->valid_until = sent + validity_of(k);
+    k->next_renewal = now < end ? sent + ttl_of(k) / 4 : now;
+    if (now >= end)
+        return; /* an answer so late proves nothing any more */
+    k->valid_until = end;
     campaign_move(k, true, why);
 }
 
 static void renew(struct campaign *k, struct ctx *c, const char *why)
 {
-    struct limit l = limit_begin(c);
+    ms deadline = call_begin(c), sent = clock_boot_ms();
     struct leader_term t;
-    ms sent = clock_boot_ms();
     bool mine;
     enum err err =
         leader_renew(c, k->service, &k->saved->claim, ttl_of(k), &t, &mine);
 
-    limit_end(c, l);
+    call_end(c, deadline);
     if (err) {
-        k->next_renewal = k->next_try = clock_boot_ms() + AGAIN_MS;
+        k->next_renewal = clock_boot_ms() + AGAIN_MS;
     } else if (mine) {
         keep(k, sent, k->saved->claim.term, why);
     } else {
@@ -152,24 +161,20 @@ static void renew(struct campaign *k, struct ctx *c, const char *why)
     }
 }
 
+/* The token stays until a term that was taken with it is over. */
 static void take(struct campaign *k, struct ctx *c)
 {
     struct leader_claim *claim = &k->saved->claim;
-    struct limit l = limit_begin(c);
+    struct leader_try try = {claim->token, ttl_of(k), k->saved->seen_term};
+    ms deadline = call_begin(c), sent = clock_boot_ms();
     struct leader_term t;
-    ms sent = clock_boot_ms();
-    bool mine = false;
-    enum err err = OK;
+    bool mine;
+    enum err err = has_claim(k) ? OK : id_token(claim->token);
 
-    if (!has_claim(k))
-        err = id_token(claim->token);
     if (err == OK)
-        err = leader_take(
-            c, k->service,
-            &(struct leader_try){claim->token, ttl_of(k), k->saved->seen_term},
-            &t, &mine);
-    limit_end(c, l);
-    k->next_try = sent + AGAIN_MS;
+        err = leader_take(c, k->service, &try, &t, &mine);
+    call_end(c, deadline);
+    k->next_try = clock_boot_ms() + AGAIN_MS;
     if (err)
         return;
     note_term(k, t.term);
@@ -179,14 +184,12 @@ static void take(struct campaign *k, struct ctx *c)
 
 static void leave(struct campaign *k, struct ctx *c)
 {
-    struct limit l = limit_begin(c);
-    enum err err = OK;
+    ms deadline = call_begin(c);
+    enum err err = leader_resign(c, k->service, &k->saved->claim);
 
-    if (k->saved->claim.term > 0)
-        err = leader_resign(c, k->service, &k->saved->claim);
-    limit_end(c, l);
+    call_end(c, deadline);
     if (err)
-        k->next_try = clock_boot_ms() + AGAIN_MS;
+        k->next_renewal = clock_boot_ms() + AGAIN_MS;
     else
         drop_claim(k);
 }
@@ -196,10 +199,16 @@ bool campaign_is_valid(const struct campaign *k)
     return k->leading && clock_boot_ms() < k->valid_until;
 }
 
+/* Given up by the next command, unless it is not known to be ours. */
+static void set_leaving(struct campaign *k)
+{
+    k->saved->leaving = k->saved->claim.term > 0;
+}
+
 void campaign_resign(struct campaign *k, struct ctx *c, ms cool_ms)
 {
     k->cool_until = clock_boot_ms() + cool_ms;
-    k->saved->leaving = has_claim(k);
+    set_leaving(k);
     campaign_move(k, false, "resigned");
     if (k->saved->leaving)
         leave(k, c);
@@ -207,8 +216,9 @@ void campaign_resign(struct campaign *k, struct ctx *c, ms cool_ms)
 
 void campaign_step_down(struct campaign *k)
 {
-    k->saved->leaving = has_claim(k);
-    campaign_move(k, false, "a greater term has written");
+    set_leaving(k);
+    k->next_renewal = 0;
+    campaign_move(k, false, "a greater term");
 }
 
 static ms lead(struct campaign *k, struct ctx *c, const struct view *v,
@@ -216,6 +226,8 @@ static ms lead(struct campaign *k, struct ctx *c, const struct view *v,
 {
     const struct leader_term *t = v ? &v->terms[k->service] : NULL;
 
+    if (t)
+        note_term(k, t->term);
     if (!campaign_is_valid(k))
         campaign_move(k, false, "validity over");
     else if (!may)
@@ -232,57 +244,75 @@ static ms lead(struct campaign *k, struct ctx *c, const struct view *v,
                       : clock_boot_ms();
 }
 
-/* A look that is new tells when the term, or its reservation, ends. */
-static void look(struct campaign *k, const struct view *v, bool for_me)
+/* Is the next term reserved for this instance? */
+static bool is_for_me(const struct campaign *k, const struct leader_term *t)
+{
+    return t->reserved_ms > 0 &&
+           str_eq(t->reserved, str_of(k->conf->cluster_instance_id));
+}
+
+/* When the term of a new look, and what is reserved, will be over. */
+static void plan(struct campaign *k, const struct view *v)
 {
     const struct leader_term *t = &v->terms[k->service];
-    ms left = t->left_ms > LEADER_LEFT_MOST ? 0 : t->left_ms;
+    ms left = t->left_ms > LEADER_LEFT_MOST ? 0 : t->left_ms, due;
+    bool for_me = is_for_me(k, t);
 
-    note_term(k, t->term);
-    if (k->service == LEADER_MAINTENANCE)
-        note_term(k, v->dataset_term);
-    /* the answer to a claim, when its reply was lost */
-    if (has_claim(k) && k->saved->claim.term == 0 && t->term > 0 &&
-        str_eq(t->token, str_of(k->saved->claim.token)))
-        k->saved->claim.term = t->term;
     if (k->looked == v->taken_boot)
         return;
     k->looked = v->taken_boot;
     if (!for_me && t->reserved_ms > left)
         left = t->reserved_ms;
-    if (left > 0)
-        k->next_try = v->taken_boot + v->rtt_ms + left +
-                      (for_me ? 0 : id_chance() % JITTER_MS);
+    due = v->taken_boot + v->rtt_ms + (left > 0 ? left : 0) +
+          (for_me ? 0 : id_chance() % JITTER_MS);
+    /* a term that stays over is not put off by each look */
+    if (left > 0 || due < k->next_try)
+        k->next_try = due;
+}
+
+/* What a follower learns from a look. */
+static void learn(struct campaign *k, const struct view *v)
+{
+    const struct leader_term *t = &v->terms[k->service];
+    struct leader_claim *claim = &k->saved->claim;
+
+    note_term(k, t->term);
+    if (k->service == LEADER_MAINTENANCE)
+        note_term(k, v->dataset_term);
+    /* the answer to a claim whose reply was lost */
+    if (has_claim(k) && claim->term == 0 &&
+        str_eq(t->token, str_of(claim->token)))
+        claim->term = t->term;
+    if (is_for_me(k, t))
+        k->cool_until = 0;
+    plan(k, v);
 }
 
 static ms follow(struct campaign *k, struct ctx *c, const struct view *v,
                  bool may)
 {
-    ms now = clock_boot_ms();
-    bool for_me = v && v->terms[k->service].reserved_ms > 0 &&
-                  str_eq(v->terms[k->service].reserved,
-                         str_of(k->conf->cluster_instance_id));
+    ms now = clock_boot_ms(), next;
+    bool held;
 
     if (v)
-        look(k, v, for_me);
-    if (for_me)
-        k->cool_until = 0;
+        learn(k, v);
     may = may && now >= k->cool_until;
-    if (!may && has_claim(k))
+    held = k->saved->claim.term > 0;
+    if (held && !may)
         k->saved->leaving = true;
-    if (now >= k->next_try || k->saved->claim.term > 0) {
+    if (held && now >= k->next_renewal) {
         if (k->saved->leaving)
             leave(k, c);
-        else if (may && k->saved->claim.term > 0)
+        else
             renew(k, c, "continued");
-        else if (may && v)
-            take(k, c);
+    } else if (!held && may && v && now >= k->next_try) {
+        take(k, c);
     }
     if (k->leading)
         return earlier(k->next_renewal, k->valid_until);
     now = clock_boot_ms();
-    return k->next_try > now ? earlier(k->next_try, now + LOOK_MS)
-                             : now + AGAIN_MS;
+    next = k->saved->claim.term > 0 ? k->next_renewal : k->next_try;
+    return next > now ? earlier(next, now + LOOK_MS) : now + AGAIN_MS;
 }
 
 ms campaign_turn(struct campaign *k, struct ctx *c, const struct view *v,

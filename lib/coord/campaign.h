@@ -25,6 +25,7 @@ struct campaign_saved {
     struct leader_claim claim;
     bool leaving;      /* the claim is to be given up */
     int64_t seen_term; /* the greatest one met: later ones are above it */
+    int64_t begun;     /* the last one that was led */
     int restarts;      /* of the coordinator within one ttl */
     ms restarted_boot; /* the first of them */
 };
