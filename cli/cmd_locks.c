@@ -6,16 +6,6 @@
 #include "lib/base/program.h"
 #include "lib/coord/lock.h"
 
-/* Where they are now; lock.c sees whether that is what the settings say. */
-static enum err find_place(struct ctx *c, struct lock_place *out)
-{
-    enum err err = dataset_read(c, &out->dataset);
-
-    if (err == OK && out->dataset.home == DATASET_REDIS && !rds_find(c))
-        return ctx_no_memory(c);
-    return err;
-}
-
 static void print_lock(const struct lock_row *row)
 {
     char at[CLOCK_ISO_MAX];
@@ -32,13 +22,13 @@ static void print_lock(const struct lock_row *row)
 int cmd_locks_list(struct ctx *c, const struct words *w)
 {
     int code = command_options(w, NULL, 0);
-    struct lock_place place;
+    struct lock_place place = {0};
     struct lock_row *rows;
     size_t n;
 
     if (code != PROGRAM_GO)
         return code;
-    if (find_place(c, &place) != OK || lock_list(c, &place, &rows, &n) != OK)
+    if (lock_list(c, &place, &rows, &n) != OK)
         return command_failed(c, w);
     printf("%-32s  %17s  %9s  %-24s  %-24s  OWNER\n", "KEY", "FENCE", "LEFT MS",
            "SINCE", "INSTANCE");
@@ -76,12 +66,12 @@ static int read_lock(const struct words *w, struct lock *out)
 int cmd_locks_release(struct ctx *c, const struct words *w)
 {
     struct lock lock = {.ttl_ms = 0};
+    struct lock_place place = {0};
     int code = read_lock(w, &lock);
-    struct lock_place place;
 
     if (code != PROGRAM_GO)
         return code;
-    if (find_place(c, &place) != OK || lock_release(c, &place, &lock) != OK)
+    if (lock_release(c, &place, &lock) != OK)
         return command_failed(c, w);
     fputs("Released.\n", stderr);
     return PROGRAM_DONE;

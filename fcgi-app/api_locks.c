@@ -16,15 +16,6 @@ static const char *const name_rule =
     "1 to 200 bytes of A-Za-z0-9._:@/- are expected, and between slashes "
     "neither nothing nor . nor ..";
 
-static enum err reach(struct ctx *c, struct lock_place *out)
-{
-    enum err err = cluster_place(c, out);
-
-    if (err == OK && out->dataset.home == DATASET_REDIS && !rds_find(c))
-        return ctx_no_memory(c);
-    return err;
-}
-
 static void end_with_time(struct buf *b)
 {
     jwrite_time(b, ",\"timestamp\":", clock_wall_ms());
@@ -67,35 +58,47 @@ static enum err read_ask(struct ctx *c, const struct request *q,
                        "A lock needs a key, and may have ttlMs, waitMs, owner");
 }
 
-static bool nobody_waits(void *arg)
+struct wait {
+    const struct request *q;
+    bool begun;
+};
+
+static bool may_wait(void *arg)
 {
-    return permits_are_closed() || request_is_gone(arg);
+    struct wait *wait = arg;
+
+    wait->begun = permits_begin_wait();
+    return wait->begun;
 }
 
-/*
- * One try; then, when the caller would wait and the process can spare a
- * thread, as many as the time allows.
- */
-static enum err take(struct ctx *c, struct request *q, struct lock_place *place,
-                     struct lock_ask *ask, struct lock *out,
-                     struct lock_holder *holder)
+/* Also who would wait while the process ends. */
+static bool nobody_waits(void *arg)
 {
-    ms wait = ask->wait_ms, until = clock_mono_ms() + wait;
+    const struct wait *wait = arg;
+
+    return wait->begun && (permits_are_closed() || request_is_gone(wait->q));
+}
+
+static enum err take(struct ctx *c, const struct request *q,
+                     struct lock_place *place, struct lock_ask *ask,
+                     struct lock *out, struct lock_holder *holder)
+{
+    struct wait wait = {q, false};
     enum err err;
 
-    ask->wait_ms = 0;
-    err = lock_acquire(c, place, ask, out, holder);
-    if (err != ERR_LOCK_HELD || wait == 0 || !permits_begin_wait())
-        return err;
-    ctx_forgive(c);
-    ask->wait_ms = until - clock_mono_ms();
-    if (ask->wait_ms < 0)
-        ask->wait_ms = 0;
     ask->stop = nobody_waits;
-    ask->stop_arg = q;
+    ask->may_wait = may_wait;
+    ask->arg = &wait;
     err = lock_acquire(c, place, ask, out, holder);
-    permits_end_wait();
-    return err == ERR_LOCK_HELD && request_is_gone(q) ? ERR_CUT : err;
+    if (wait.begun)
+        permits_end_wait();
+    if (err != ERR_CUT || request_is_gone(q))
+        return err;
+    /* the process ends: its clients get an answer */
+    ctx_forgive(c);
+    ask->wait_ms = 0;
+    ask->stop = NULL;
+    return lock_acquire(c, place, ask, out, holder);
 }
 
 static enum err tell_holder(struct ctx *c, const struct lock_holder *h,
@@ -125,12 +128,12 @@ enum err api_locks_acquire(struct ctx *c, const struct request *q,
     struct lock_place place;
     struct lock_ask ask;
     struct lock lock;
-    enum err err = reach(c, &place);
+    enum err err = cluster_place(c, &place);
 
     if (err == OK)
         err = read_ask(c, q, &ask, out);
     if (err == OK)
-        err = take(c, out->q, &place, &ask, &lock, &holder);
+        err = take(c, q, &place, &ask, &lock, &holder);
     if (err == ERR_LOCK_HELD)
         return tell_holder(c, &holder, out);
     if (err)
@@ -193,7 +196,7 @@ enum err api_locks_renew(struct ctx *c, const struct request *q,
     struct lock_place place;
     struct members m;
     str token = STR("");
-    enum err err = reach(c, &place);
+    enum err err = cluster_place(c, &place);
 
     if (err == OK)
         err = members_read(c, q, &m);
@@ -239,7 +242,7 @@ enum err api_locks_release(struct ctx *c, const struct request *q,
     struct lock_place place;
     struct members m;
     str token = STR("");
-    enum err err = reach(c, &place);
+    enum err err = cluster_place(c, &place);
 
     if (err == OK)
         err = members_read(c, q, &m);
@@ -287,7 +290,7 @@ enum err api_locks_list(struct ctx *c, const struct request *q,
     struct lock_place place;
     struct lock_row *rows;
     size_t n;
-    enum err err = reach(c, &place);
+    enum err err = cluster_place(c, &place);
 
     (void)q;
     if (err == OK)
@@ -311,7 +314,7 @@ enum err api_locks_cleanup(struct ctx *c, const struct request *q,
     struct buf *b = out->body;
     struct lock_place place;
     int64_t cleaned;
-    enum err err = reach(c, &place);
+    enum err err = cluster_place(c, &place);
 
     (void)q;
     if (err == OK)
