@@ -18,6 +18,10 @@ enum {
     RESTARTS_MOST = 3
 };
 
+_Static_assert((int)LEADER_N == (int)METRIC_SERVICE_N &&
+                   (int)LEADER_CRON == (int)METRIC_SERVICE_CRON,
+               "a series each");
+
 static ms ttl_of(const struct campaign *k)
 {
     return leader_ttl_ms(k->conf);
