@@ -39,6 +39,7 @@ static void stopped(void *arg, enum leader_service s, int64_t term)
 void rig_come(struct rig *r, enum leader_service s)
 {
     campaign_init(&r->k, s, &r->conf, &r->saved);
+    r->k.call_ms = 20000; /* for slow machines */
     r->k.on_start = started;
     r->k.on_stop = stopped;
     r->k.arg = r;
