@@ -43,7 +43,14 @@ struct rds_reply {
     size_t items_n;
 };
 
+struct ctx;
 struct rds;
+
+/*
+ * c->rds, made by the settings at first need. NULL in mode single, in which
+ * Redis is never contacted, and without memory.
+ */
+struct rds *rds_find(struct ctx *c);
 
 /*
  * Contacts nobody. NULL without memory and for a url that is none of a
@@ -66,6 +73,9 @@ enum rds_result rds_ping(struct rds *r, ms deadline_mono);
 
 /* As the last connect found: keys may be evicted when memory is short. */
 bool rds_evicts(const struct rds *r);
+
+/* How often it has connected: another number, perhaps another server. */
+unsigned rds_connected(const struct rds *r);
 
 /* Why the last call was not RDS_OK: for logs, no secrets. Until the next. */
 const char *rds_reason(const struct rds *r);
