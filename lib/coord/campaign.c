@@ -50,9 +50,10 @@ static void drop_claim(struct campaign *k)
     k->saved->leaving = false;
 }
 
+/* What no term can be above is a stranger's. */
 static void note_term(struct campaign *k, int64_t term)
 {
-    if (term > k->saved->seen_term)
+    if (term > k->saved->seen_term && term < LEADER_TERM_MAX)
         k->saved->seen_term = term;
 }
 

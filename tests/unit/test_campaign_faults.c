@@ -176,6 +176,41 @@ static void next_term_is_above_who_wrote(void **state)
     assert_int_equal(r.term, 51);
 }
 
+static void strangers_greatest_term_does_no_harm(void **state)
+{
+    static const int64_t terms[] = {LEADER_TERM_MAX, INT64_MAX, -5};
+    struct ctx *c = *state;
+    struct dataset d;
+    struct rig r;
+    bool done;
+
+    rig_init(&r, "me");
+    rig_come(&r, LEADER_MAINTENANCE);
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        rig_turn(&r, c);
+        rig_turn(&r, c);
+        assert_true(campaign_is_valid(&r.k));
+        coord_change(c, "_leader", "maintenance",
+                     BCON_NEW("$set", "{", "term", BCON_INT64(terms[i]),
+                              "until", "$$NOW", "}"));
+        coord_put(c, "_cluster",
+                  BCON_NEW("_id", "redis", "term", BCON_INT64(terms[i])));
+        rig_step(RIG_TTL / 4);
+        (void)rig_turn_when(&r, c, true);
+        assert_false(campaign_is_valid(&r.k));
+        rig_turn(&r, c);
+        rig_turn(&r, c);
+        assert_int_equal(r.term, i + 2);
+        rig_time(c);
+        assert_int_equal(dataset_write(c, "", r.term, DATASET_REDIS,
+                                       "0011223344556677", &done),
+                         OK);
+        assert_true(done);
+        assert_int_equal(dataset_read(c, &d), OK);
+        assert_string_equal(d.id, "0011223344556677");
+    }
+}
+
 static void terms_never_fall_while_programs_run(void **state)
 {
     struct ctx *c = *state;
@@ -300,6 +335,7 @@ int main(void)
         RIG_CASE(resignation_that_failed_is_sent_again),
         RIG_CASE(follower_resigns_nothing),
         RIG_CASE(next_term_is_above_who_wrote),
+        RIG_CASE(strangers_greatest_term_does_no_harm),
         RIG_CASE(terms_never_fall_while_programs_run),
         RIG_CASE(end_that_no_lease_has_is_waited_for_once),
         RIG_CASE(callbacks_alternate_whatever_happens),
