@@ -17,18 +17,20 @@ def harmed():
     s.stop()
 
 
-@pytest.fixture
-def one(harmed):
-    """In mode cluster; afterwards its leader of cron must be the same."""
-    if not harmed.redis.running():
-        harmed.start_redis()
-    harmed.redis_cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+@pytest.fixture(scope="module")
+def only(harmed):
     with Workers(harmed) as w:
-        w.wait_mode("cluster")
-        term = w.term("cron")
         yield w
-        assert term and w.term("cron") == term
-        assert [e["event"] for e in w.events()].count("child.started") == 1
+
+
+@pytest.fixture
+def one(only, harmed):
+    """In mode cluster; afterwards the leader of cron must be as it was."""
+    only.wait_mode("cluster")
+    term = only.term("cron")
+    yield only
+    assert term and only.term("cron") == term
+    assert [e["event"] for e in only.events()].count("child.started") == 1
 
 
 def new_dataset(w: Workers, before: str) -> None:
