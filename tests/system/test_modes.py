@@ -19,7 +19,7 @@ def harmed():
 
 @pytest.fixture(scope="module")
 def only(harmed):
-    with Workers(harmed) as w:
+    with Workers(harmed, CLUSTER_LOCK_CLEANUP_INTERVAL=1000) as w:
         yield w
 
 
@@ -105,6 +105,21 @@ def test_evicting_policy_degrades(one, harmed):
     assert one.has_event("redis.unfit", "maxmemory-policy is allkeys-lru")
     harmed.redis_cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
     one.wait_mode("cluster")
+
+
+def test_entries_of_ended_locks_are_removed(one, harmed):
+    index = f"{one.database}:l:idx"
+    harmed.redis_cli("ZADD", index, "1", "ended")
+    wait_until(
+        "the index is empty",
+        lambda: harmed.redis_cli("EXISTS", index).strip() == "0",
+        40,
+    )
+
+
+def test_too_few_instances_are_told_once(one):
+    wait_until("it is told", lambda: one.has_event("scaling.outside"), 40)
+    assert [e["event"] for e in one.events()].count("scaling.outside") == 1
 
 
 def test_home_follows_the_settings(harmed):
