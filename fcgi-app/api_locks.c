@@ -97,7 +97,7 @@ static enum err take(struct ctx *c, const struct request *q,
     ask->wait_ms = bounded(c, ask->wait_ms);
     ask->stop = nobody_waits;
     ask->may_wait = may_wait;
-    ask->arg = &wait;
+    ask->stop_arg = &wait;
     err = lock_acquire(c, place, ask, out, holder);
     if (wait.begun)
         permits_end_wait();
