@@ -231,13 +231,7 @@ static bool read_reply(const struct rds_reply *r, struct verdict *out)
 
 static bool is_connectable(struct ctx *c)
 {
-    struct rds_target target;
-
-    if (refresh_view().redis != REFRESH_REDIS_UP)
-        return false;
-    if (!c->rds && rds_target_of(c->conf, &target))
-        c->rds = rds_new(&target);
-    return c->rds != NULL;
+    return refresh_view().redis == REFRESH_REDIS_UP && rds_find(c) != NULL;
 }
 
 /* A refusal would else go unseen while the poll thread is content. */

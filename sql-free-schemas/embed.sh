@@ -6,8 +6,10 @@ n=0
 echo "/* made by sql-free-schemas/embed.sh */"
 echo "static const struct lua_row lua_rows[] = {"
 for file in *.lua; do
-    [ "$(head -n 1 "$file")" = "#!lua" ] ||
-        { echo "$file:1: the first line is #!lua" >&2; exit 1; }
+    case $(head -n 1 "$file") in
+    "#!lua" | "#!lua flags=allow-oom" | "#!lua flags=no-writes") ;;
+    *) echo "$file:1: the first line is #!lua and flags" >&2; exit 1 ;;
+    esac
     name=$(echo "${file%.lua}" | tr a-z A-Z)
     digest=$(sha1sum "$file") || exit 1
     echo "    [LUA_$name] = {STR_INIT(\"${digest%% *}\"), STR_INIT("

@@ -16,6 +16,10 @@
  */
 #include "lib/base/ctx.h"
 
+/* All fences are below it (year 2112 as us); a stored number that is not counts
+ * as 0. */
+#define DATASET_FENCE_END (INT64_C(1) << 52)
+
 enum {
     DATASET_ID_MAX = 17 /* 16 hex digits and NUL */
 };
@@ -54,3 +58,11 @@ MUST_CHECK enum err dataset_write(struct ctx *c, const char *seen, int64_t term,
  */
 MUST_CHECK enum err dataset_reserve(struct ctx *c, int64_t at_least,
                                     int64_t ahead_us, int64_t *out_v);
+
+/*
+ * Home MongoDB: takes the next number, max(v + 1, us of $$NOW, at_least). It
+ * may be used if a dataset_read() after it still shows this home: a home that
+ * came later has begun above it.
+ */
+MUST_CHECK enum err dataset_fence(struct ctx *c, int64_t at_least,
+                                  int64_t *out);

@@ -11,8 +11,10 @@
  * Mutual exclusion of effects holds only where the effect checks the fence.
  * Nothing inside sql-free takes a lock to be correct.
  *
- * The ctx has c->mongo, and c->rds when Redis is the home. Every wait ends by
- * c->deadline; one round trip by LOCK_CALL_MS.
+ * The ctx has c->mongo; c->rds is made at first need when Redis is the home.
+ * Every wait ends by c->deadline, and one round trip by LOCK_CALL_MS. A call
+ * whose outcome is unknown is repeated with the same token; while the home is
+ * away each call says so within a second.
  */
 #include "lib/base/id.h"
 #include "lib/coord/dataset.h"
@@ -68,8 +70,9 @@ struct lock_count {
 };
 
 /*
- * Where the locks are, as the caller read it at most a second ago; a call that
- * meets another data set reads it again and repeats once.
+ * Where the locks are: zero, or as the caller has read it. What was read more
+ * than a second ago is read again, and a call that meets another data set
+ * reads it again and repeats once.
  */
 struct lock_place {
     struct dataset dataset;
@@ -85,7 +88,7 @@ bool lock_is_owner(str s);
  * ERR_DB_UNAVAILABLE. Waiters try again after 25 to 100 ms (home MongoDB: 50
  * to 250), at the latest when the holder's time ends; no order among them.
  * A grant whose reply came after the deadline, or that nobody waits for any
- * more, is given back.
+ * more (then ERR_CUT), is given back.
  */
 MUST_CHECK enum err lock_acquire(struct ctx *c, struct lock_place *place,
                                  const struct lock_ask *ask, struct lock *out,
@@ -115,7 +118,8 @@ MUST_CHECK enum err lock_list(struct ctx *c, struct lock_place *place,
 
 /*
  * Removes entries that have ended or have no lock, in batches, until none is
- * left or the deadline comes.
+ * left or the deadline comes. Home MongoDB: rows granted less than 2 s ago
+ * stay, as they guard the order of fences.
  */
 MUST_CHECK enum err lock_clean(struct ctx *c, struct lock_place *place,
                                int64_t *out_removed);

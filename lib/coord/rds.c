@@ -17,6 +17,7 @@
 
 #include "lib/base/backoff.h"
 #include "lib/base/clock.h"
+#include "lib/base/ctx.h"
 #include "lib/base/id.h"
 #include "lib/base/metrics.h"
 
@@ -68,6 +69,15 @@ struct rds *rds_new(const struct rds_target *target)
         return r;
     free(r);
     return NULL;
+}
+
+struct rds *rds_find(struct ctx *c)
+{
+    struct rds_target target;
+
+    if (!c->rds && rds_target_of(c->conf, &target))
+        c->rds = rds_new(&target);
+    return c->rds;
 }
 
 /* Nothing of the connection survives: its next reply may be a late one. */

@@ -43,7 +43,14 @@ struct rds_reply {
     size_t items_n;
 };
 
+struct ctx;
 struct rds;
+
+/*
+ * c->rds, made by the settings at first need. NULL in mode single, in which
+ * Redis is never contacted, and without memory.
+ */
+struct rds *rds_find(struct ctx *c);
 
 /*
  * Contacts nobody. NULL without memory and for a url that is none of a

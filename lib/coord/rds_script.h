@@ -8,6 +8,15 @@
 #include "lib/coord/rds.h"
 
 enum lua {
+    LUA_DATASET_CLEAR,
+    LUA_DATASET_LOOK,
+    LUA_DATASET_OPEN,
+    LUA_DATASET_RESERVE,
+    LUA_LOCK_ACQUIRE,
+    LUA_LOCK_CLEAN,
+    LUA_LOCK_LIST,
+    LUA_LOCK_RELEASE,
+    LUA_LOCK_RENEW,
     LUA_RATE_TAKE,
     LUA_N
 };

@@ -1,0 +1,15 @@
+#!lua
+-- dataset_open  KEYS: dataset, fence, max   ARGV: seen, id, fence, max
+-- opens data set `id` while the one there is the one seen ('': none); its
+-- fences are above `fence` and above those given here before
+-- gives 1, also when it is open already, or 0
+local held = redis.call('GET', KEYS[1]) or ''
+if held == ARGV[2] then return 1 end
+if held ~= ARGV[1] then return 0 end
+local last = tonumber(redis.call('GET', KEYS[2]) or '')
+if not last or not (last > tonumber(ARGV[3]) and last < 2^53) then
+    redis.call('SET', KEYS[2], ARGV[3])
+end
+redis.call('SET', KEYS[3], ARGV[4])
+redis.call('SET', KEYS[1], ARGV[2])
+return 1

@@ -1,0 +1,10 @@
+#!lua
+-- dataset_reserve  KEYS: dataset, max   ARGV: dataset id, max
+-- raises the greatest fence allowed, never lowers it
+-- gives what it is then, or DATASET
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'DATASET' end
+local max = tonumber(redis.call('GET', KEYS[2]) or '')
+local wanted = tonumber(ARGV[2])
+if max and max >= wanted and max < 2^53 then return max end
+redis.call('SET', KEYS[2], ARGV[2])
+return wanted
