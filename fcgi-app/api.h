@@ -27,6 +27,20 @@ enum err api_health_ready(struct ctx *, const struct request *, struct reply *);
 
 enum err api_metrics(struct ctx *, const struct request *, struct reply *);
 
+enum err api_cluster_status(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_cluster_instances(struct ctx *, const struct request *,
+                               struct reply *);
+enum err api_cluster_health(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_cluster_scripts(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_cluster_leadership(struct ctx *, const struct request *,
+                                struct reply *);
+enum err api_leader_resign(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_leader_force(struct ctx *, const struct request *, struct reply *);
+
 struct list_query;
 
 /* The matching documents as a CSV attachment; q's page and limit are void. */

@@ -11,6 +11,14 @@ const struct route routes[] = {
     {HTTP_GET,    "/metrics",             api_metrics, ROLE_READ,  ROUTE_METRICS},
     {HTTP_GET,    "/api/cluster/metrics", api_metrics, ROLE_READ,  ROUTE_METRICS},
 
+    {HTTP_GET,    "/api/cluster/status",             api_cluster_status,     ROLE_READ,  0},
+    {HTTP_GET,    "/api/cluster/instances",          api_cluster_instances,  ROLE_READ,  0},
+    {HTTP_GET,    "/api/cluster/health",             api_cluster_health,     ROLE_READ,  0},
+    {HTTP_GET,    "/api/cluster/scripts/executions", api_cluster_scripts,    ROLE_READ,  0},
+    {HTTP_GET,    "/api/cluster/leadership",         api_cluster_leadership, ROLE_READ,  0},
+    {HTTP_POST,   "/api/cluster/leadership/resign",  api_leader_resign,      ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_POST,   "/api/cluster/leadership/force",   api_leader_force,       ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROLE_READ,  ROUTE_IO},
