@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pytest
 from proxy import Proxy
@@ -62,14 +62,15 @@ def cluster(three, own, mongo):
 
 
 def settle(cluster) -> None:
-    """All are seen, both services are led, the data set is open."""
-    alive = {"seen": {"$gt": datetime.now(timezone.utc) - timedelta(seconds=3)}}
-    wait_until(
-        "all are in the roster",
-        lambda: cluster.db["_instances"].count_documents(alive)
-        == len(cluster.instances),
-        DATABASE_AWAY,
-    )
+    """From now on all were seen, both services are led, the data set is open:
+    by the clock of MongoDB, which is that of the tests."""
+    later = {"seen": {"$gt": datetime.now(timezone.utc)}}
+    for what, n in (("_instances", len(cluster.instances)), ("_leader", 2)):
+        wait_until(
+            f"{n} of {what} were written",
+            lambda: cluster.db[what].count_documents(later) == n,
+            DATABASE_AWAY,
+        )
     for service in SERVICES:
         cluster.wait_leader(service, DATABASE_AWAY)
     cluster.wait_mode("cluster", seconds=DATABASE_AWAY)
@@ -118,9 +119,9 @@ def seconds_to_leader(cluster, among, service: str = "cron") -> float:
 def test_exactly_one_leader_without_faults(cluster, capsys):
     before, since = terms(cluster), cluster.mark()
     stopped = stops(cluster)
-    begin = cluster.db.command("hello")["localTime"]
+    begin = datetime.now(timezone.utc)
     time.sleep(10)
-    end = cluster.db.command("hello")["localTime"]
+    end = datetime.now(timezone.utc)
     history = cluster.history()
     for service in SERVICES:
         share = led_share(history.terms(service), begin, end)
@@ -148,7 +149,7 @@ def nothing_changes(cluster, harm: Callable[[], None], services=SERVICES) -> Non
 
 def test_mongodb_that_stalls_for_600_ms(cluster, own):
     def harm() -> None:
-        for _ in range(3):
+        for _ in range(2):
             own.mongod.pause()
             time.sleep(0.6)
             own.mongod.cont()
@@ -353,7 +354,7 @@ def test_wall_clocks_play_no_part(servers, tmp_path):
     with Cluster(servers, 3, each, webs=["a"]) as cluster:
         settle(cluster)
         before, stopped = terms(cluster), stops(cluster)
-        time.sleep(TTL + 1)
+        time.sleep(TTL / 2)
         for name, hours in {"a": -1, "b": 1, "c": 0}.items():
             clocks[name].set(hours * 3600 * 1000)
         time.sleep(TTL + 1)
@@ -449,7 +450,7 @@ def test_one_leader_over_a_long_run_of_kills(own, capsys):
         settle(cluster)
         chaos = Chaos(cluster, seed)
         try:
-            chaos.run(35)
+            chaos.run(30)
             settle(cluster)
             history = cluster.check()
             check_said(cluster.instances)
