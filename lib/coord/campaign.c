@@ -161,15 +161,26 @@ static void renew(struct campaign *k, struct ctx *c, const char *why)
     }
 }
 
+/* Whole in the shared memory before it is sent. */
+static enum err draw_token(struct campaign *k)
+{
+    char token[ID_TOKEN_MAX];
+    enum err err = id_token(token);
+
+    if (err == OK)
+        memcpy(k->saved->claim.token, token, sizeof token);
+    return err;
+}
+
 /* The token stays until a term that was taken with it is over. */
 static void take(struct campaign *k, struct ctx *c)
 {
-    struct leader_claim *claim = &k->saved->claim;
-    struct leader_try try = {claim->token, ttl_of(k), k->saved->seen_term};
+    struct leader_try try = {k->saved->claim.token, ttl_of(k),
+                             k->saved->seen_term};
     ms deadline = call_begin(c), sent = clock_boot_ms();
     struct leader_term t;
     bool mine;
-    enum err err = has_claim(k) ? OK : id_token(claim->token);
+    enum err err = has_claim(k) ? OK : draw_token(k);
 
     if (err == OK)
         err = leader_take(c, k->service, &try, &t, &mine);
