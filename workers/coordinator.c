@@ -98,13 +98,17 @@ static ms look_at_redis(struct coordinator *co)
     const struct view *v = last_view(co);
     struct redis_watch *w = watch_of(co);
     ms start = clock_boot_ms();
+    bool was;
 
     if (!w)
         return start + MEND_EVERY_MS;
+    was = w->state.usable;
     redis_watch_look(w, stores_begin(&co->stores.redis, STORES_QUICK_MS),
                      v ? &v->dataset : &unknown, STORES_QUICK_MS);
     if (w->sight.answers)
         co->redis_reached = start;
+    if (w->state.usable != was)
+        co->next[JOB_BEAT] = 0; /* others see it at once */
     if (!w->sight.answers && !w->state.usable)
         return clock_boot_ms() + REDIS_REST_MS;
     return start + REDIS_EVERY_MS;

@@ -146,7 +146,9 @@ static enum keeper_verdict watch_redis(struct turn *t)
 
     if (d->home != DATASET_REDIS) {
         k->whole = d->home == DATASET_MONGO;
-        return begin(t, KEEPER_CLEAR, "locks and queues move to Redis");
+        return begin(t, KEEPER_CLEAR,
+                     k->whole ? "locks move from MongoDB to Redis"
+                              : "there is no data set yet");
     }
     if (s->held[0] == '\0')
         return begin(t, KEEPER_CLEAR, "Redis holds no data set");
@@ -172,7 +174,7 @@ static enum keeper_verdict watch(struct turn *t)
     if (dataset_home_of(t->c->conf) == DATASET_MONGO) {
         if (d->home == DATASET_MONGO && d->id[0] != '\0')
             return KEEPER_IDLE;
-        return begin(t, KEEPER_NAME, "locks move to MongoDB");
+        return begin(t, KEEPER_NAME, "locks live in MongoDB from now on");
     }
     if (!can_ask_redis(t->w) || t->w->sight.boot <= t->k->changed_boot)
         return KEEPER_IDLE;
