@@ -56,7 +56,8 @@ objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
 LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
-BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop
+BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
+	$(B)/tests/bench/lock_bench
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
@@ -131,6 +132,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
 		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/tests/bench/lock_bench: $(B)/obj/tests/bench/lock_bench.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)

@@ -21,6 +21,15 @@ enum err api_auth_list(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_create(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_revoke(struct ctx *, const struct request *, struct reply *);
 
+enum err api_locks_list(struct ctx *, const struct request *, struct reply *);
+enum err api_locks_acquire(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_locks_cleanup(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_locks_renew(struct ctx *, const struct request *, struct reply *);
+enum err api_locks_release(struct ctx *, const struct request *,
+                           struct reply *);
+
 enum err api_health(struct ctx *, const struct request *, struct reply *);
 enum err api_health_live(struct ctx *, const struct request *, struct reply *);
 enum err api_health_ready(struct ctx *, const struct request *, struct reply *);

@@ -175,7 +175,7 @@ static void give_back(struct ctx *c, struct lock_place *place, struct lock *l)
 
 static bool is_unwanted(const struct lock_ask *ask)
 {
-    return ask->stop && ask->stop(ask->stop_arg);
+    return ask->stop && ask->stop(ask->arg);
 }
 
 static enum err nobody_waits(struct ctx *c)
@@ -215,12 +215,17 @@ static ms wait_of(const struct ctx *c, const struct lock_place *place,
     return wait < end - now ? wait : end - now;
 }
 
+static bool may_wait(const struct lock_ask *ask)
+{
+    return !ask->may_wait || ask->may_wait(ask->arg);
+}
+
 static enum err acquire(struct ctx *c, struct lock_place *place,
                         struct acquire *a)
 {
     ms end = clock_mono_ms() + a->ask->wait_ms;
 
-    for (;;) {
+    for (bool waited = false;; waited = true) {
         enum err err;
         ms wait;
 
@@ -230,7 +235,7 @@ static enum err acquire(struct ctx *c, struct lock_place *place,
         if (err != ERR_LOCK_HELD)
             return err;
         wait = wait_of(c, place, a->holder, end);
-        if (wait <= 0)
+        if (wait <= 0 || !(waited || may_wait(a->ask)))
             return ctx_fail(c, ERR_LOCK_HELD, "Lock '%s' is held", a->l->name);
         poll(NULL, 0, (int)wait);
     }
