@@ -186,7 +186,7 @@ def test_holds_are_compared_between_losses():
     held = [Hold("k", i, i, i + 0.1, i + 5) for i in range(4)]
     assert [len(p) for p in between(held, [])] == [4]
     assert [len(p) for p in between(held, [(1.5, 1.6)])] == [2, 2]
-    assert [len(p) for p in between(held, [(0.5, 2.05)])] == [1, 1, 2]
+    assert [len(p) for p in between(held, [(0.5, 1.95)])] == [1, 1, 2]
     with pytest.raises(AssertionError):
         check_holds(held)
 
