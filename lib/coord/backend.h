@@ -47,6 +47,7 @@ struct lock_backend {
     enum lock_result (*count)(struct ctx *c, const struct dataset *d,
                               str instance, struct lock_count *out);
     ms wait_least_ms, wait_most_ms; /* between two tries of a waiter */
+    ms settle_ms; /* for one call and its repeats */
 };
 
 enum {

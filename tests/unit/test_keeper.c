@@ -80,8 +80,8 @@ static void deleted_id_clears_the_queues_in_slices(void **state)
     redis_do(o.r, WORDS(STR("DEL"), STR("unit:dataset")));
     settle(&o);
     check_new(&o, &b);
-    /* foreign ones, locks, id, fence and reservation */
-    assert_int_equal(count_in_redis(&o, "DBSIZE"), 20020 + 3);
+    /* foreign ones, locks, id and three about fences */
+    assert_int_equal(count_in_redis(&o, "DBSIZE"), 20020 + 4);
     assert_in_range(o.turns, 20000 / 1000, TURNS_MOST);
     close_world(&o);
 }
@@ -100,7 +100,7 @@ static void id_of_a_stranger_is_judged_by_two_looks(void **state)
     assert_string_equal(stored(&o).id, b.d.id);
     settle(&o);
     check_new(&o, &b);
-    assert_int_equal(count_in_redis(&o, "DBSIZE"), 10 + 3);
+    assert_int_equal(count_in_redis(&o, "DBSIZE"), 10 + 4);
     close_world(&o);
 }
 
@@ -152,7 +152,7 @@ static void home_moves_to_mongodb_and_back(void **state)
     settle(&o);
     check_new(&o, &moved);
     assert_int_equal(stored(&o).home, DATASET_REDIS);
-    assert_int_equal(count_in_redis(&o, "DBSIZE"), 10 + 3);
+    assert_int_equal(count_in_redis(&o, "DBSIZE"), 10 + 4);
     close_world(&o);
 }
 
