@@ -290,7 +290,8 @@ static enum keeper_verdict open_it(struct turn *t)
 {
     struct keeper *k = t->k;
     struct arena *a = &t->c->arena;
-    str keys[] = {key(t, "dataset"), key(t, "l:fence"), key(t, "l:max")};
+    str keys[] = {key(t, "dataset"), key(t, "l:fence"), key(t, "l:max"),
+                  key(t, "l:ahead")};
     str args[4] = {str_of(k->seen), str_of(k->id)};
     enum rds_result result;
     int64_t done;
@@ -299,7 +300,7 @@ static enum keeper_verdict open_it(struct turn *t)
         return KEEPER_IDLE;
     args[2] = arena_strf(a, "%lld", (long long)(k->reserved - ahead_us));
     args[3] = arena_strf(a, "%lld", (long long)k->reserved);
-    result = run(t, LUA_DATASET_OPEN, keys, 3, args, 4, &done);
+    result = run(t, LUA_DATASET_OPEN, keys, 4, args, 4, &done);
     if (result != RDS_OK)
         return KEEPER_IDLE;
     log_note(LOG_INFO, "dataset.opened", "%s: %s", k->id,

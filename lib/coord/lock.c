@@ -10,7 +10,6 @@
 
 enum {
     PLACE_MS = 1000,    /* a place is that fresh */
-    SETTLE_MS = 750,    /* for one call and its repeats */
     GIVE_BACK_MS = 150, /* more, for a grant that nobody wants */
     REPEAT_MS = 20,     /* between a call and its repeat */
     MARGIN_MS = 250,    /* of validity, at least */
@@ -72,6 +71,13 @@ struct settled {
     bool unsure; /* an earlier call of these got no answer */
 };
 
+static ms settle_ms(const struct ctx *c)
+{
+    return (dataset_home_of(c->conf) == DATASET_REDIS ? &redis_lock
+                                                      : &mongo_lock)
+        ->settle_ms;
+}
+
 /*
  * Repeats what got no answer until it is settled, or too late. A home that
  * cannot be reached is not asked again, unless there is something to settle.
@@ -79,7 +85,7 @@ struct settled {
 static struct settled settle(struct ctx *c, struct lock_place *place,
                              lock_step *step, void *arg)
 {
-    ms end = clock_mono_ms() + SETTLE_MS;
+    ms end = clock_mono_ms() + settle_ms(c);
     struct settled s = {.unsure = false};
     bool read_again = false;
 

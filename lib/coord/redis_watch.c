@@ -59,10 +59,11 @@ static enum rds_result ask_look(struct redis_watch *w, struct ctx *c,
     struct arena *a = &c->arena;
     str keys[] = {
         arena_strf(a, "%s:dataset", prefix), arena_strf(a, "%s:l:idx", prefix),
-        arena_strf(a, "%s:l:fence", prefix), arena_strf(a, "%s:l:max", prefix)};
+        arena_strf(a, "%s:l:fence", prefix), arena_strf(a, "%s:l:max", prefix),
+        arena_strf(a, "%s:l:ahead", prefix)};
     str args[] = {arena_strf(a, "%s:l:k:", prefix),
                   str_of(w->conf->cluster_instance_id)};
-    struct rds_script script = {LUA_DATASET_LOOK, keys, args, 4, 2};
+    struct rds_script script = {LUA_DATASET_LOOK, keys, args, 5, 2};
     ms start = clock_mono_ms();
     struct rds_reply reply;
     enum rds_result result;

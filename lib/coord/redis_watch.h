@@ -18,7 +18,7 @@ struct redis_sight {
     bool answers, fit, evicts;
     char held[DATASET_ID_MAX]; /* P:dataset, "" none; another's is cut */
     int64_t fence, fence_max;  /* P:l:fence, P:l:max; 0 absent */
-    int64_t time_us;           /* TIME of Redis */
+    int64_t time_us; /* TIME of Redis, and what fences are ahead of it */
     int64_t locks, locks_owned, locks_expired;
     ms rtt_ms;
     char reason[REDIS_WATCH_REASON_MAX]; /* why it does not answer, is unfit */
