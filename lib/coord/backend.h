@@ -23,10 +23,11 @@ enum lock_result {
 struct lock_page {
     struct lock_row *rows;
     size_t max, rows_n;
-    size_t entries; /* seen, with and without a lock; below max: the last page */
-    ms end;         /* of the last entry, by the clock of the home */
-    size_t known;   /* entries with that end */
-    str name;       /* of the last one */
+    size_t
+        entries;  /* seen, with and without a lock; below max: the last page */
+    ms end;       /* of the last entry, by the clock of the home */
+    size_t known; /* entries with that end */
+    str name;     /* of the last one */
 };
 
 struct lock_backend {

@@ -205,7 +205,8 @@ static enum err acquire_try(struct ctx *c, struct lock_place *place,
     return unwanted ? nobody_waits(c) : unavailable(c);
 }
 
-/* At the latest when the holder's time ends; 0: there is no time for more. */
+/* At the latest when the holder's time ends; not above 0: there is no time for
+ * one more try. */
 static ms wait_of(const struct ctx *c, const struct lock_place *place,
                   const struct lock_holder *holder, ms end)
 {
@@ -214,8 +215,8 @@ static ms wait_of(const struct ctx *c, const struct lock_place *place,
     ms wait = b->wait_least_ms + id_chance() % span;
     ms now = clock_mono_ms();
 
-    if (end > c->deadline)
-        end = c->deadline;
+    if (end > c->deadline - LOCK_CALL_MS)
+        end = c->deadline - LOCK_CALL_MS;
     if (wait > holder->left_ms)
         wait = holder->left_ms + 1;
     return wait < end - now ? wait : end - now;

@@ -110,7 +110,8 @@ void redis_do(struct rds *r, const str *words, size_t n)
 {
     struct rds_reply reply;
 
-    if (redis_ask(r, words, n, &reply) != RDS_OK)
+    if (rds_call(r, words, n, clock_mono_ms() + PATIENCE_MS, &redis.arena,
+                 &reply) != RDS_OK)
         fail_msg("%s", rds_reason(r));
 }
 
@@ -124,4 +125,5 @@ void redis_setup(void)
         _exit(1);
     snprintf(socket_path, sizeof socket_path, "%s/redis.sock", folder);
     snprintf(url, sizeof url, "unix:%s?db=2", socket_path);
+    redis.url = url;
 }
