@@ -79,6 +79,14 @@ static bool nobody_waits(void *arg)
     return wait->begun && (permits_are_closed() || request_is_gone(wait->q));
 }
 
+/* The last try shall end before the request does. */
+static ms bounded(const struct ctx *c, ms wait)
+{
+    ms most = ctx_left_ms(c) - LOCK_CALL_MS;
+
+    return wait < most ? wait : most > 0 ? most : 0;
+}
+
 static enum err take(struct ctx *c, const struct request *q,
                      struct lock_place *place, struct lock_ask *ask,
                      struct lock *out, struct lock_holder *holder)
@@ -86,9 +94,10 @@ static enum err take(struct ctx *c, const struct request *q,
     struct wait wait = {q, false};
     enum err err;
 
+    ask->wait_ms = bounded(c, ask->wait_ms);
     ask->stop = nobody_waits;
     ask->may_wait = may_wait;
-    ask->arg = &wait;
+    ask->stop_arg = &wait;
     err = lock_acquire(c, place, ask, out, holder);
     if (wait.begun)
         permits_end_wait();

@@ -105,7 +105,7 @@ static ms look_at_redis(struct coordinator *co)
     was = w->state.usable;
     redis_watch_look(w, stores_begin(&co->stores.redis, STORES_QUICK_MS),
                      v ? &v->dataset : &unknown, STORES_QUICK_MS);
-    if (w->sight.answers)
+    if (w->sight.answers && w->sight.fit)
         co->redis_reached = start;
     if (w->state.usable != was)
         co->next[JOB_BEAT] = 0; /* others see it at once */

@@ -18,6 +18,10 @@ enum {
     RESTARTS_MOST = 3
 };
 
+_Static_assert((int)LEADER_N == (int)METRIC_SERVICE_N &&
+                   (int)LEADER_CRON == (int)METRIC_SERVICE_CRON,
+               "a series each");
+
 static ms ttl_of(const struct campaign *k)
 {
     return leader_ttl_ms(k->conf);
@@ -46,9 +50,10 @@ static void drop_claim(struct campaign *k)
     k->saved->leaving = false;
 }
 
+/* What no term can be above is a stranger's. */
 static void note_term(struct campaign *k, int64_t term)
 {
-    if (term > k->saved->seen_term)
+    if (term > k->saved->seen_term && term < LEADER_TERM_MAX)
         k->saved->seen_term = term;
 }
 
@@ -98,7 +103,8 @@ void campaign_init(struct campaign *k, enum leader_service s,
 {
     ms now = clock_boot_ms();
 
-    *k = (struct campaign){.service = s, .conf = conf, .saved = saved};
+    *k = (struct campaign){
+        .service = s, .conf = conf, .saved = saved, .call_ms = CALL_MS};
     if (!has_claim(k))
         return;
     if (saved->restarts == 0 || now - saved->restarted_boot > ttl_of(k)) {
@@ -113,11 +119,11 @@ void campaign_init(struct campaign *k, enum leader_service s,
 }
 
 /* One command within what the caller gives; gives back the caller's limit. */
-static ms call_begin(struct ctx *c)
+static ms call_begin(const struct campaign *k, struct ctx *c)
 {
     ms deadline = c->deadline;
 
-    c->deadline = earlier(deadline, clock_mono_ms() + CALL_MS);
+    c->deadline = earlier(deadline, clock_mono_ms() + k->call_ms);
     return deadline;
 }
 
@@ -144,7 +150,7 @@ static void keep(struct campaign *k, ms sent, int64_t term, const char *why)
 
 static void renew(struct campaign *k, struct ctx *c, const char *why)
 {
-    ms deadline = call_begin(c), sent = clock_boot_ms();
+    ms deadline = call_begin(k, c), sent = clock_boot_ms();
     struct leader_term t;
     bool mine;
     enum err err =
@@ -177,7 +183,7 @@ static void take(struct campaign *k, struct ctx *c)
 {
     struct leader_try try = {k->saved->claim.token, ttl_of(k),
                              k->saved->seen_term};
-    ms deadline = call_begin(c), sent = clock_boot_ms();
+    ms deadline = call_begin(k, c), sent = clock_boot_ms();
     struct leader_term t;
     bool mine;
     enum err err = has_claim(k) ? OK : draw_token(k);
@@ -195,7 +201,7 @@ static void take(struct campaign *k, struct ctx *c)
 
 static void leave(struct campaign *k, struct ctx *c)
 {
-    ms deadline = call_begin(c);
+    ms deadline = call_begin(k, c);
     enum err err = leader_resign(c, k->service, &k->saved->claim);
 
     call_end(c, deadline);

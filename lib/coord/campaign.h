@@ -37,21 +37,22 @@ struct campaign {
     void (*on_start)(void *arg, enum leader_service s, int64_t term);
     void (*on_stop)(void *arg, enum leader_service s, int64_t term);
     void *arg;
+    ms call_ms; /* the limit of one command: 500 */
     bool leading;
     int64_t term;
     ms valid_until, next_renewal, next_try, cool_until; /* boot clock */
     ms looked;                                          /* view.taken_boot */
 };
 
-/* Callbacks, when wanted, are set afterwards. */
+/* Callbacks, and another limit of commands, are set afterwards. */
 void campaign_init(struct campaign *k, enum leader_service s,
                    const struct conf *conf, struct campaign_saved *saved);
 
 /*
  * Does what is due: renews, takes, answers an ask. v: the last look (it may be
  * old or, at first, NULL). may: this instance may lead (settings, Redis).
- * At most one command to MongoDB, of at most 500 ms; its failure is dealt with.
- * Gives when to come again (boot clock).
+ * At most one command to MongoDB, of at most call_ms; its failure is dealt
+ * with. Gives when to come again (boot clock).
  */
 ms campaign_turn(struct campaign *k, struct ctx *c, const struct view *v,
                  bool may);

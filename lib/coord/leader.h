@@ -14,8 +14,6 @@
  * is read. What a stranger put into the document counts as absent, and an end
  * further ahead than any lease is cut by the next who wants to take.
  */
-#include <bson/bson.h>
-
 #include "lib/base/ctx.h"
 #include "lib/base/id.h"
 
@@ -63,6 +61,8 @@ enum leader_service leader_find(str name);
 
 /* The lease of the settings. */
 ms leader_ttl_ms(const struct conf *conf);
+
+typedef struct _bson_t bson_t;
 
 /* Whatever types a stranger gave it. now_wall: the server's time. */
 void leader_term_read(const bson_t *doc, ms now_wall, struct leader_term *out);

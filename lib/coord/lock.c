@@ -181,7 +181,7 @@ static void give_back(struct ctx *c, struct lock_place *place, struct lock *l)
 
 static bool is_unwanted(const struct lock_ask *ask)
 {
-    return ask->stop && ask->stop(ask->arg);
+    return ask->stop && ask->stop(ask->stop_arg);
 }
 
 static enum err nobody_waits(struct ctx *c)
@@ -224,7 +224,7 @@ static ms wait_of(const struct ctx *c, const struct lock_place *place,
 
 static bool may_wait(const struct lock_ask *ask)
 {
-    return !ask->may_wait || ask->may_wait(ask->arg);
+    return !ask->may_wait || ask->may_wait(ask->stop_arg);
 }
 
 static enum err acquire(struct ctx *c, struct lock_place *place,

@@ -37,7 +37,7 @@ struct lock_ask {
     bool (*stop)(void *arg); /* true: nobody waits any more; or NULL */
     /* Before the first wait: may this caller? Else ERR_LOCK_HELD. Or NULL. */
     bool (*may_wait)(void *arg);
-    void *arg; /* of both */
+    void *stop_arg; /* of both */
 };
 
 struct lock {

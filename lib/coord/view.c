@@ -178,27 +178,15 @@ static bool read_instance(const bson_t *row, ms now, struct view_instance *out)
     return true;
 }
 
+/* Greater ones are no terms. */
 static void read_cluster(const bson_t *row, struct view *out)
 {
-    str id = text_of(row, "_id"), home = text_of(row, "home"),
-        dataset = text_of(row, "dataset");
-    struct dataset *d = &out->dataset;
+    int64_t term;
 
-    if (str_eq(id, STR("fence"))) {
-        if (!read_number(row, "v", &d->fence))
-            d->fence = 0;
-        return;
-    }
-    if (!read_number(row, "term", &out->dataset_term))
-        out->dataset_term = 0;
-    if (dataset.n > 0 &&
-        (dataset.n != DATASET_ID_MAX - 1 || !str_is_hex(dataset)))
-        return;
-    d->home = str_eq(home, STR("redis"))   ? DATASET_REDIS
-              : str_eq(home, STR("mongo")) ? DATASET_MONGO
-                                           : DATASET_NOWHERE;
-    if (d->home != DATASET_NOWHERE)
-        memcpy(d->id, dataset.p, dataset.n);
+    dataset_note(row, &out->dataset);
+    if (str_eq(text_of(row, "_id"), STR("redis")) &&
+        read_number(row, "term", &term) && term < LEADER_TERM_MAX)
+        out->dataset_term = term;
 }
 
 struct reading {

@@ -3,7 +3,7 @@
  * at best, each process on a connection of its own
  *
  *   lock  lock_acquire and lock_release of a name of the process's own; a pair
- *         counts once. The place of the locks is read once a second
+ *         counts once
  *   raw   EVALSHA of "return 1" with one key, by hiredis, unpipelined
  *
  * Settings come from the environment, as for the programs. Each process runs
@@ -24,13 +24,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/coord/lock.h"
+#include "lib/coord/rds_target.h"
 #include "lib/data/mongo.h"
 
 enum {
     PROCESSES_MAX = 64,
     CALL_MS = 5000,
     TTL_MS = 30000,
-    PLACE_MS = 1000,
     SLOTS = 20000, /* of 10 us; the last holds all that took longer */
     SLOT_US = 10
 };
@@ -69,7 +69,7 @@ static bool open_locks(int i)
         .instance = str_of(job.conf->cluster_instance_id),
         .ttl_ms = TTL_MS,
     };
-    return c->mongo && rds_find(c);
+    return c->mongo != NULL;
 }
 
 static bool run_lock(void)
@@ -77,14 +77,11 @@ static bool run_lock(void)
     struct ctx *c = &job.ctx;
     struct lock_holder holder;
     struct lock lock;
-    enum err err = OK;
+    enum err err;
 
     ctx_reset(c);
     c->deadline = clock_mono_ms() + CALL_MS;
-    if (clock_boot_ms() - job.place.dataset.read_boot >= PLACE_MS)
-        err = dataset_read(c, &job.place.dataset);
-    if (err == OK)
-        err = lock_acquire(c, &job.place, &job.ask, &lock, &holder);
+    err = lock_acquire(c, &job.place, &job.ask, &lock, &holder);
     if (err == OK)
         err = lock_release(c, &job.place, &lock);
     if (err)

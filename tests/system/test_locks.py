@@ -323,7 +323,7 @@ def test_wait_ends_with_the_request(servers, key):
         wait_granted(api)
         taken(api, key, ttlMs=LONG)
         begun = time.monotonic()
-        assert acquire(api, key, waitMs=30000).status in (409, 504)
+        assert told(acquire(api, key, waitMs=30000)) == (409, "LOCK_HELD")
         assert 1 < time.monotonic() - begun < 10
 
 
@@ -544,7 +544,7 @@ def test_mongodb_that_hangs_holds_nobody_for_long(own, key, home):
         )
         own.mongod.signal(signal.SIGSTOP)
         try:
-            end = time.monotonic() + 12
+            end = time.monotonic() + 6
             seen = set()
             while time.monotonic() < end:
                 begun = time.monotonic()

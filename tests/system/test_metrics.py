@@ -272,7 +272,7 @@ def test_json_when_asked_for(api, target, accept):
     }
     assert memory["rss"] > 1 << 20 and memory["heapUsed"] <= memory["heapTotal"]
     assert m["process"]["cpu"].keys() == {"user", "system"}
-    assert m["services"]["locks"] == {"total": 0, "owned": 0}
+    assert m["services"]["locks"].keys() == {"total", "owned"}
 
 
 def test_shed_requests_are_counted(servers):

@@ -17,18 +17,20 @@ def harmed():
     s.stop()
 
 
-@pytest.fixture
-def one(harmed):
-    """In mode cluster; afterwards its leader of cron must be the same."""
-    if not harmed.redis.running():
-        harmed.start_redis()
-    harmed.redis_cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    with Workers(harmed) as w:
-        w.wait_mode("cluster")
-        term = w.term("cron")
+@pytest.fixture(scope="module")
+def only(harmed):
+    with Workers(harmed, CLUSTER_LOCK_CLEANUP_INTERVAL=1000) as w:
         yield w
-        assert term and w.term("cron") == term
-        assert [e["event"] for e in w.events()].count("child.started") == 1
+
+
+@pytest.fixture
+def one(only, harmed):
+    """In mode cluster; afterwards the leader of cron must be as it was."""
+    only.wait_mode("cluster")
+    term = only.term("cron")
+    yield only
+    assert term and only.term("cron") == term
+    assert [e["event"] for e in only.events()].count("child.started") == 1
 
 
 def new_dataset(w: Workers, before: str) -> None:
@@ -103,6 +105,21 @@ def test_evicting_policy_degrades(one, harmed):
     assert one.has_event("redis.unfit", "maxmemory-policy is allkeys-lru")
     harmed.redis_cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
     one.wait_mode("cluster")
+
+
+def test_entries_of_ended_locks_are_removed(one, harmed):
+    index = f"{one.database}:l:idx"
+    harmed.redis_cli("ZADD", index, "1", "ended")
+    wait_until(
+        "the index is empty",
+        lambda: harmed.redis_cli("EXISTS", index).strip() == "0",
+        40,
+    )
+
+
+def test_too_few_instances_are_told_once(one):
+    wait_until("it is told", lambda: one.has_event("scaling.outside"), 40)
+    assert [e["event"] for e in one.events()].count("scaling.outside") == 1
 
 
 def test_home_follows_the_settings(harmed):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cluster import Servers, gone, wait_until
+from cluster import gone, wait_until
 from workers import Workers, kill
 
 SERVICES = ("cron", "maintenance")
@@ -18,13 +18,6 @@ def alone(servers):
     with Workers(servers) as w:
         w.wait_started()
         yield w
-
-
-@pytest.fixture
-def own_servers():
-    s = Servers()
-    yield s
-    s.stop()
 
 
 def test_it_leads_and_opens_redis(alone):
@@ -137,15 +130,28 @@ def test_required_redis_that_is_away_ends_the_start(servers):
         assert w.has_event("coordinator.gave_up", "CLUSTER_REQUIRE_REDIS")
 
 
-def test_required_redis_that_evicts_is_refused_at_once(own_servers):
-    own_servers.redis_cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+def test_required_redis_that_evicts_is_refused_at_once(own):
+    own.redis_cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     with Workers(
-        own_servers,
-        CLUSTER_REQUIRE_REDIS="true",
-        DB_RECONNECT_INITIAL_DELAY=30000,
+        own, CLUSTER_REQUIRE_REDIS="true", DB_RECONNECT_INITIAL_DELAY=30000
     ) as w:
         assert w.exit_code(25) == 1
         assert w.has_event("coordinator.gave_up", "maxmemory-policy is allkeys-lru")
+    own.redis_cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+def test_sigterm_does_not_wait_for_servers_that_hang(own):
+    with Workers(own) as w:
+        w.wait_mode("cluster")
+        own.mongod.signal(signal.SIGSTOP)
+        own.redis.signal(signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            assert w.process.stop() == 0
+            assert time.monotonic() - begun < 12
+        finally:
+            own.mongod.signal(signal.SIGCONT)
+            own.redis.signal(signal.SIGCONT)
 
 
 def test_mode_single_needs_no_redis(servers):

@@ -277,12 +277,12 @@ static void names_that_none_can_have_are_absent(void **state)
 static void large_rows_are_absent(void **state)
 {
     struct ctx *c = *state;
-    char *text = ctx_alloc(c, 1 << 20);
+    char *text = ctx_alloc(c, (1 << 20) + 1);
     struct view v;
 
     memset(text, 'x', 1 << 20);
     for (int i = 0; i < 20; i++) {
-        char id[16];
+        char id[32];
         bson_t *row;
 
         (void)snprintf(id, sizeof id, "large-%d", i);
