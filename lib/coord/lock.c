@@ -172,10 +172,17 @@ static enum lock_result release_step(struct ctx *c,
 /* Best effort, in time of its own; else its ttl ends it. */
 static void give_back(struct ctx *c, struct lock_place *place, struct lock *l)
 {
-    ms deadline = c->deadline;
+    ms deadline = c->deadline, end = clock_mono_ms() + GIVE_BACK_MS;
+    enum lock_result result;
 
-    c->deadline = clock_mono_ms() + GIVE_BACK_MS;
-    (void)call_home(c, place, c->deadline, release_step, l);
+    c->deadline = end;
+    for (;;) {
+        result = call_home(c, place, end, release_step, l);
+        if ((result != LOCK_AWAY && result != LOCK_UNKNOWN) ||
+            clock_mono_ms() + REPEAT_MS >= end)
+            break;
+        poll(NULL, 0, REPEAT_MS);
+    }
     c->deadline = deadline;
 }
 
