@@ -61,7 +61,7 @@ BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
-.PHONY: all setup run test lint format check cases system frontends platform san fuzz \
+.PHONY: all setup run test lint format check mutants cases system frontends platform san fuzz \
 	bench clean help
 
 PROGRAMS := fcgi-app workers sqlfree
@@ -148,6 +148,9 @@ $(CLOCK): tests/toxics/clock.c
 
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
+
+mutants: all $(UNIT) ## each guard of lib/coord taken away: its test must fail
+	@$(PY) tests/mutations/mutants.py
 
 export MODE
 cases: all ## the .case files through nginx and lighttpd
