@@ -61,8 +61,8 @@ BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
-.PHONY: all setup run test lint format check mutants cases system frontends platform san fuzz \
-	bench clean help
+.PHONY: all setup run test lint format check mutants cases system frontends \
+	platform san fuzz bench clean help
 
 PROGRAMS := fcgi-app workers sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs

@@ -348,7 +348,7 @@ def test_clock_of_redis_that_steps(cluster, own, capsys, tmp_path):
     own.restart_redis()
     last = 0
     try:
-        for ms in (0, HOUR, -HOUR, 24 * HOUR, 0):
+        for ms in (HOUR, -HOUR, 24 * HOUR, 0):
             set_clock(own, clock, ms)
             for instance in cluster:
                 wait_granted(instance)
