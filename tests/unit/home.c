@@ -172,17 +172,63 @@ struct lock_ask home_ask(const char *name)
                              .ttl_ms = 60000};
 }
 
+/* No answer in time, on a busy machine, is no answer to be judged. */
+static bool was_slow(enum err err, ms start)
+{
+    ctx_forgive(home.c);
+    return (err == ERR_REDIS_UNAVAILABLE || err == ERR_DB_UNAVAILABLE) &&
+           clock_mono_ms() - start >= LOCK_CALL_MS - 50;
+}
+
+enum err home_acquire(const struct lock_ask *ask, struct lock *out,
+                      struct lock_holder *holder)
+{
+    struct lock_place place = {0};
+    ms start = clock_mono_ms();
+    enum err err = lock_acquire(home.c, &place, ask, out, holder);
+
+    if (was_slow(err, start))
+        err = lock_acquire(home.c, &place, ask, out, holder);
+    ctx_forgive(home.c);
+    return err;
+}
+
+enum err home_renew(struct lock *l, ms ttl)
+{
+    ms start = clock_mono_ms();
+    enum err err = lock_renew(home.c, &home.place, l, ttl);
+
+    if (was_slow(err, start))
+        err = lock_renew(home.c, &home.place, l, ttl);
+    ctx_forgive(home.c);
+    return err;
+}
+
+enum err home_release(struct lock *l)
+{
+    ms start = clock_mono_ms();
+    enum err err = lock_release(home.c, &home.place, l);
+
+    if (was_slow(err, start))
+        err = lock_release(home.c, &home.place, l);
+    ctx_forgive(home.c);
+    return err;
+}
+
 struct lock home_take(const char *name, ms ttl_ms)
 {
     struct lock_ask ask = home_ask(name);
     struct lock_holder holder;
     struct lock l;
+    ms start = clock_mono_ms();
     enum err err;
 
     ask.ttl_ms = ttl_ms;
     err = lock_acquire(home.c, &home.place, &ask, &l, &holder);
+    if (was_slow(err, start))
+        err = lock_acquire(home.c, &home.place, &ask, &l, &holder);
     if (err)
-        fail_msg("%s: %s", name, home.c->reason);
+        fail_msg("%s: %s", name, err_code(err));
     return l;
 }
 
@@ -206,30 +252,4 @@ void home_await_end(const char *name)
         assert_true(clock_mono_ms() < end);
         home_nap(10);
     }
-}
-
-enum err home_acquire(const struct lock_ask *ask, struct lock *out,
-                      struct lock_holder *holder)
-{
-    struct lock_place place = {0};
-    enum err err = lock_acquire(home.c, &place, ask, out, holder);
-
-    ctx_forgive(home.c);
-    return err;
-}
-
-enum err home_renew(struct lock *l, ms ttl)
-{
-    enum err err = lock_renew(home.c, &home.place, l, ttl);
-
-    ctx_forgive(home.c);
-    return err;
-}
-
-enum err home_release(struct lock *l)
-{
-    enum err err = lock_release(home.c, &home.place, l);
-
-    ctx_forgive(home.c);
-    return err;
 }

@@ -39,3 +39,6 @@ void redis_await(struct rds *r);           /* until it answers */
 enum rds_result redis_ask(struct rds *r, const str *words, size_t n,
                           struct rds_reply *out);
 void redis_do(struct rds *r, const str *words, size_t n);
+
+/* All keys with their bytes and their ends, until the test ends. */
+str redis_snapshot(struct rds *r);

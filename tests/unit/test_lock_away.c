@@ -143,8 +143,9 @@ static int64_t last_fence(void)
     struct rds_reply reply;
     int64_t v = 0;
 
-    assert_int_equal(redis_ask(rds_find(home.c),
-                               WORDS(STR("GET"), STR("t:l:fence")), &reply),
+    assert_int_equal(rds_call(rds_find(home.c),
+                              WORDS(STR("GET"), STR("t:l:fence")),
+                              clock_mono_ms() + 5000, &home.c->arena, &reply),
                      RDS_OK);
     assert_true(str_to_i64(reply.text, &v));
     return v;
