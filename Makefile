@@ -56,7 +56,8 @@ objs = $(patsubst %.c,$(B)/obj/%.o,$(wildcard $(1)/*.c))
 LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
-BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop
+BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
+	$(B)/tests/bench/lock_bench
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
@@ -118,7 +119,9 @@ $(B)/sqlfree: $(call objs,cli) $(LIBS)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
-		$(B)/obj/tests/unit/mongod.o $(B)/obj/tests/unit/home.o $(LIBS)
+		$(B)/obj/tests/unit/mongod.o \
+		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
+		$(B)/obj/tests/unit/home.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
@@ -130,6 +133,9 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
 		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/tests/bench/lock_bench: $(B)/obj/tests/bench/lock_bench.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)

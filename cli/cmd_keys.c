@@ -68,25 +68,16 @@ int cmd_keys_create(struct ctx *c, const struct words *w)
                                                  : PROGRAM_DONE;
 }
 
-/* What others stored must not steer the terminal. */
-static void print_text(str s)
-{
-    bool plain = apikey_is_name(s);
-
-    for (size_t i = 0; i < s.n; i++)
-        putchar(plain || (s.p[i] >= ' ' && s.p[i] < 0x7f) ? s.p[i] : '?');
-}
-
 static void print_key(const struct apikey *key)
 {
     char created[CLOCK_ISO_MAX], expires[CLOCK_ISO_MAX], used[CLOCK_ISO_MAX];
 
     printf("%-24s  %-5s  ", key->id, role_name(key->role));
-    print_text(key->prefix);
+    command_print(key->prefix, 0);
     printf("  %-24s  %-24s  %-24s  ", time_text(key->created_at, created),
            time_text(key->expires_at, expires),
            time_text(key->last_used_at, used));
-    print_text(key->name);
+    command_print(key->name, 0);
     putchar('\n');
 }
 

@@ -4,12 +4,17 @@
 #include <stdio.h>
 
 #include "lib/base/program.h"
+#include "lib/base/utf8.h"
 
 const struct command commands[] = {
     {"apply-schemas", NULL, cmd_apply_schemas},
     {"keys", "create", cmd_keys_create},
     {"keys", "list", cmd_keys_list},
     {"keys", "revoke", cmd_keys_revoke},
+    {"leader", NULL, cmd_leader},
+    {"locks", "list", cmd_locks_list},
+    {"locks", "release", cmd_locks_release},
+    {"resign", NULL, cmd_resign},
 };
 
 const size_t commands_n = sizeof commands / sizeof *commands;
@@ -50,4 +55,14 @@ int command_failed(const struct ctx *c, const struct words *w)
               "--print-config shows it\n",
               stderr);
     return PROGRAM_FAILED;
+}
+
+void command_print(str s, size_t width)
+{
+    bool plain = utf8_is_line(s);
+
+    for (size_t i = 0; i < s.n; i++)
+        putchar(plain || (s.p[i] >= ' ' && s.p[i] < 0x7f) ? s.p[i] : '?');
+    for (size_t i = s.n; i < width; i++)
+        putchar(' ');
 }

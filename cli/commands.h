@@ -33,6 +33,10 @@ int cmd_apply_schemas(struct ctx *c, const struct words *w);
 int cmd_keys_create(struct ctx *c, const struct words *w);
 int cmd_keys_list(struct ctx *c, const struct words *w);
 int cmd_keys_revoke(struct ctx *c, const struct words *w);
+int cmd_leader(struct ctx *c, const struct words *w);
+int cmd_locks_list(struct ctx *c, const struct words *w);
+int cmd_locks_release(struct ctx *c, const struct words *w);
+int cmd_resign(struct ctx *c, const struct words *w);
 
 /* One option "--name VALUE" of a command. */
 struct option {
@@ -47,3 +51,9 @@ int command_options(const struct words *w, struct option *options, size_t n);
 
 /* Tells the ctx's failure; gives PROGRAM_FAILED. */
 int command_failed(const struct ctx *c, const struct words *w);
+
+/*
+ * A text that others stored, which must not steer the terminal; blanks behind
+ * it up to width.
+ */
+void command_print(str s, size_t width);

@@ -22,6 +22,13 @@ static const struct program program = {
     "7d\n"
     "  keys list        show all keys, but not the secret part\n"
     "  keys revoke ID   end a key; it is dead everywhere within 5 s\n"
+    "  leader           who leads what, and how long that is sure\n"
+    "  locks list       show all locks, but not their tokens\n"
+    "  locks release KEY --token TOKEN\n"
+    "                   give a lock back\n"
+    "  resign [--linger SPAN]\n"
+    "                   give up what this instance leads, then wait; for stop\n"
+    "                   hooks\n"
     "\n"
     "Works on the database of the settings. Exit codes: 0 done, 1 failed,\n"
     "2 bad settings or usage.\n",

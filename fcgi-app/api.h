@@ -21,11 +21,34 @@ enum err api_auth_list(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_create(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_revoke(struct ctx *, const struct request *, struct reply *);
 
+enum err api_locks_list(struct ctx *, const struct request *, struct reply *);
+enum err api_locks_acquire(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_locks_cleanup(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_locks_renew(struct ctx *, const struct request *, struct reply *);
+enum err api_locks_release(struct ctx *, const struct request *,
+                           struct reply *);
+
 enum err api_health(struct ctx *, const struct request *, struct reply *);
 enum err api_health_live(struct ctx *, const struct request *, struct reply *);
 enum err api_health_ready(struct ctx *, const struct request *, struct reply *);
 
 enum err api_metrics(struct ctx *, const struct request *, struct reply *);
+
+enum err api_cluster_status(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_cluster_instances(struct ctx *, const struct request *,
+                               struct reply *);
+enum err api_cluster_health(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_cluster_scripts(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_cluster_leadership(struct ctx *, const struct request *,
+                                struct reply *);
+enum err api_leader_resign(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_leader_force(struct ctx *, const struct request *, struct reply *);
 
 struct list_query;
 

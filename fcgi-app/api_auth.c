@@ -1,21 +1,10 @@
 /* api_auth - the keys of callers: list, create, revoke */
 #include "fcgi-app/api.h"
-#include "fcgi-app/guard.h"
+#include "fcgi-app/members.h"
 #include "lib/base/clock.h"
 #include "lib/base/jwrite.h"
 #include "lib/base/log.h"
 #include "lib/data/apikey.h"
-#include "lib/data/json_out.h"
-
-static void write_time(struct buf *b, const char *name, ms wall)
-{
-    char time[CLOCK_ISO_MAX];
-
-    if (wall && clock_iso(wall, time) > 0)
-        buf_addf(b, ",\"%s\":\"%s\"", name, time);
-    else
-        buf_addf(b, ",\"%s\":null", name);
-}
 
 /* The members that every answer about a key has; the brace is left open. */
 static void write_key(struct buf *b, const struct apikey *key)
@@ -24,8 +13,8 @@ static void write_key(struct buf *b, const struct apikey *key)
     jwrite_str(b, key->name);
     buf_addf(b, ",\"role\":\"%s\",\"prefix\":", role_name(key->role));
     jwrite_str(b, key->prefix);
-    write_time(b, "createdAt", key->created_at);
-    write_time(b, "expiresAt", key->expires_at);
+    jwrite_time(b, ",\"createdAt\":", key->created_at);
+    jwrite_time(b, ",\"expiresAt\":", key->expires_at);
 }
 
 enum err api_auth_list(struct ctx *c, const struct request *q,
@@ -51,7 +40,7 @@ enum err api_auth_list(struct ctx *c, const struct request *q,
         if (n++ > 0)
             buf_add_char(b, ',');
         write_key(b, &key);
-        write_time(b, "lastUsedAt", key.last_used_at);
+        jwrite_time(b, ",\"lastUsedAt\":", key.last_used_at);
         buf_add_char(b, '}');
     }
     buf_addf(b, "]},\"count\":%zu}", n);
@@ -65,58 +54,41 @@ struct wish {
 };
 
 /* Absent and null mean never. */
-static bool read_expiry(const bson_t *body, ms *out)
+static bool read_expiry(const struct members *m, ms *out)
 {
-    bson_iter_t it;
     str text;
 
     *out = 0;
-    if (!bson_iter_init_find(&it, body, "expiresAt") ||
-        BSON_ITER_HOLDS_NULL(&it))
+    if (!members_has(m, "expiresAt"))
         return true;
-    return json_out_text_member(body, "expiresAt", &text) &&
-           clock_parse_iso(text, out) && *out > clock_wall_ms();
+    return members_text(m, "expiresAt", &text) && clock_parse_iso(text, out) &&
+           *out > clock_wall_ms();
 }
 
-static void add_detail(struct buf *b, const char *field, const char *message)
+static enum err read_wish(struct ctx *c, const struct request *q,
+                          struct wish *w, struct reply *out)
 {
-    buf_addf(b, "%s{\"field\":\"%s\",\"message\":\"%s\"}", b->n ? "," : "",
-             field, message);
-}
-
-/* All that is wrong is named at once. */
-static enum err read_wish(struct ctx *c, const bson_t *body, struct wish *w,
-                          struct reply *out)
-{
-    enum err err = OK;
-    struct buf wrong;
+    struct members m;
+    enum err err = members_read(c, q, &m);
     str role;
 
-    buf_init(&wrong, 1024, ERR_OVERLOADED);
-    if (!json_out_text_member(body, "name", &w->name) ||
-        !apikey_is_name(w->name))
-        add_detail(&wrong, "name",
-                   "a text of 1 to 128 bytes without control characters is "
-                   "required");
+    if (err)
+        return err;
+    if (!members_text(&m, "name", &w->name) || !apikey_is_name(w->name))
+        members_wrong(&m, "name",
+                      "a text of 1 to 128 bytes without control characters is "
+                      "required");
     w->role = ROLE_NONE;
-    if (json_out_text_member(body, "role", &role))
+    if (members_text(&m, "role", &role))
         w->role = role_find(role);
     if (w->role == ROLE_NONE)
-        add_detail(&wrong, "role", "one of read, write, admin is required");
-    if (!read_expiry(body, &w->expires_at))
-        add_detail(&wrong, "expiresAt",
-                   "an ISO 8601 time in the future, or null");
-    if (wrong.err)
-        err = ctx_no_memory(c);
-    else if (wrong.n > 0)
-        err = ctx_fail(c, ERR_VALIDATION_ERROR,
+        members_wrong(&m, "role", "one of read, write, admin is required");
+    if (!read_expiry(&m, &w->expires_at))
+        members_wrong(&m, "expiresAt",
+                      "an ISO 8601 time in the future, or null");
+    return members_end(c, &m, out,
                        "A key needs a name, a role and, if it shall expire, "
-                       "expiresAt; see details");
-    if (err == ERR_VALIDATION_ERROR)
-        out->err_members = arena_strf(&c->arena, ",\"details\":[" STR_FMT "]",
-                                      STR_ARG(buf_str(&wrong)));
-    buf_done(&wrong);
-    return err;
+                       "expiresAt");
 }
 
 /* Who may do what is worth a line; names are the user's and stay out. */
@@ -134,11 +106,8 @@ enum err api_auth_create(struct ctx *c, const struct request *q,
     char text[APIKEY_MAX];
     struct apikey key;
     struct wish wish;
-    bson_t *body;
-    enum err err = guard_object(c, q, &body);
+    enum err err = read_wish(c, q, &wish, out);
 
-    if (err == OK)
-        err = read_wish(c, body, &wish, out);
     if (err == OK)
         err =
             apikey_create(c, wish.name, wish.role, wish.expires_at, &key, text);

@@ -1,31 +1,35 @@
 /*
  * api_metrics - the figures of this instance, for Prometheus and as JSON; no
- * I/O but /proc and what the poll thread saw last
+ * I/O but /proc and what the poll threads saw last
  */
 #include <malloc.h>
 #include <unistd.h>
 
 #include "fcgi-app/api.h"
+#include "fcgi-app/cluster_json.h"
 #include "fcgi-app/measure.h"
-#include "fcgi-app/refresh.h"
-#include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
 #include "lib/base/metrics.h"
 #include "lib/run/usage.h"
 
-static void write_text(struct buf *b)
+/* What is not known is 0, as far as a gauge of now can say so. */
+static void write_text(struct buf *b, const struct scene *s)
 {
-    struct refresh_view v = refresh_view();
+    const struct cluster *k = s->cluster;
     double now[METRIC_N] = {0};
     struct usage u;
 
     usage_read(getppid(), &u);
-    now[METRIC_DB_UP] = v.db_up;
-    now[METRIC_REDIS_UP] = v.redis == REFRESH_REDIS_UP;
-    now[METRIC_MODE] = refresh_mode(&v);
+    now[METRIC_DB_UP] = s->refresh.db_up;
+    now[METRIC_REDIS_UP] = s->refresh.redis == REFRESH_REDIS_UP;
+    now[METRIC_MODE] = refresh_mode(&s->refresh);
+    now[METRIC_INSTANCES] = k->seen ? (double)k->view.instances_n : 0;
+    now[METRIC_LOCKS] = k->locks_known ? (double)k->locks.held : 0;
+    now[METRIC_LOCKS_HELD] = k->locks_known ? (double)k->locks.owned : 0;
     now[METRIC_BUILD_INFO] = 1;
     now[METRIC_UPTIME] = measure_uptime_s();
+    now[METRIC_WORKERS_UP] = k->workers_up;
     now[METRIC_CPU] = (double)(u.user_us + u.system_us) / 1e6;
     now[METRIC_RSS] = (double)u.rss_bytes;
     now[METRIC_OPEN_FDS] = (double)u.open_fds;
@@ -51,20 +55,24 @@ static void write_process(struct buf *b)
              (long long)u.system_us);
 }
 
-static void write_json(struct buf *b, const struct ctx *c)
+static void write_json(struct buf *b, const struct scene *s)
 {
-    struct refresh_view v = refresh_view();
-    char time[CLOCK_ISO_MAX];
+    const struct cluster *k = s->cluster;
 
     buf_add(b, STR("{\"success\":true,\"metrics\":{\"instance\":"));
-    jwrite_str(b, str_of(c->conf->cluster_instance_id));
-    buf_add(b, STR(",\"timestamp\":\""));
-    buf_add(b, (str){time, clock_iso(clock_wall_ms(), time)});
-    buf_addf(b, "\",\"mode\":\"%s\",", refresh_mode_text(&v));
+    jwrite_str(b, str_of(s->conf->cluster_instance_id));
+    jwrite_time(b, ",\"timestamp\":", s->wall);
+    buf_addf(b, ",\"mode\":\"%s\",", refresh_mode_text(&s->refresh));
     write_process(b);
-    /* no workers program: nothing is known of scripts and webhooks */
-    buf_add(b, STR(",\"services\":{\"scripts\":null,\"webhooks\":null,"
-                   "\"locks\":{\"total\":0,\"owned\":0}}}}"));
+    buf_add(b, STR(",\"services\":{\"scripts\":"));
+    cluster_json_scripts(b, s);
+    buf_add(b, STR(",\"webhooks\":"));
+    cluster_json_queue(b, s);
+    buf_add(b, STR(",\"locks\":{\"total\":"));
+    cluster_json_number(b, k->locks_known, k->locks.held);
+    buf_add(b, STR(",\"owned\":"));
+    cluster_json_number(b, k->locks_known, k->locks.owned);
+    buf_add(b, STR("}}}}"));
 }
 
 static bool wants_json(const struct request *q)
@@ -79,11 +87,14 @@ static bool wants_json(const struct request *q)
 
 enum err api_metrics(struct ctx *c, const struct request *q, struct reply *out)
 {
+    struct scene s;
+
+    scene_take(c, &s);
     if (wants_json(q)) {
-        write_json(out->body, c);
+        write_json(out->body, &s);
         return OK;
     }
     out->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    write_text(out->body);
+    write_text(out->body, &s);
     return OK;
 }

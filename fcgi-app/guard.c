@@ -153,6 +153,11 @@ static bool looks_like_json(str body)
     return body.n && (body.p[0] == '{' || body.p[0] == '[');
 }
 
+bool guard_is_form(const struct request *q)
+{
+    return is_form_type(media_type(q)) && !looks_like_json(q->body);
+}
+
 static enum err parse(struct ctx *c, const struct request *q,
                       enum json_root *root, bson_t **out)
 {

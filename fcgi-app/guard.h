@@ -23,6 +23,9 @@ void guard_outcome(struct ctx *c, const struct request *q,
 MUST_CHECK enum err guard_body(struct ctx *c, struct request *q,
                                const struct route *route);
 
+/* The body is read as a form: its members are texts. */
+bool guard_is_form(const struct request *q);
+
 /*
  * The body as an object, by its content type; no body is {}. An array
  * is ERR_VALIDATION_ERROR, a single value ERR_BAD_JSON.

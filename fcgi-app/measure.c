@@ -12,12 +12,23 @@ enum {
 static ms started_wall, started_mono;
 
 /*
- * Series of the route dimension: one for each method that no row serves, then
- * two for each row: by its own method, and by HEAD.
+ * Series of the route dimension: one for each method that no row serves, one
+ * for each row by its own method, and one for each GET row by HEAD.
  */
+static size_t heads_before(const struct route *r)
+{
+    size_t n = 0;
+
+    for (const struct route *at = routes; at < r; at++)
+        n += at->method == HTTP_GET;
+    return n;
+}
+
 static size_t series_of(const struct route *r, enum http_method method)
 {
-    return METHODS_N + 2 * (size_t)(r - routes) + (method == HTTP_HEAD);
+    if (method == HTTP_HEAD)
+        return METHODS_N + routes_n + heads_before(r);
+    return METHODS_N + (size_t)(r - routes);
 }
 
 /* An alias counts as what it stands for. */
@@ -32,22 +43,31 @@ static const struct route *canonical(const struct route *r)
     return same;
 }
 
+static const char *label(struct arena *a, enum http_method method,
+                         const char *path)
+{
+    return arena_strf(a, "method=\"%s\",route=\"%s\"", router_method(method),
+                      path)
+        .p;
+}
+
 static const char **label_routes(struct arena *a, size_t n)
 {
     const char **text = arena_alloc(a, n * sizeof *text);
+    const struct route *r;
 
-    for (size_t i = 0; text && i < n; i++) {
-        const struct route *r = &routes[(i - METHODS_N) / 2];
-        enum http_method m = (enum http_method)i;
-
-        if (i >= METHODS_N)
-            m = (i - METHODS_N) % 2 ? HTTP_HEAD : r->method;
-        text[i] = arena_strf(a, "method=\"%s\",route=\"%s\"", router_method(m),
-                             i < METHODS_N ? "none" : r->path)
-                      .p;
+    if (!text)
+        return NULL;
+    for (size_t i = 0; i < METHODS_N; i++)
+        text[i] = label(a, (enum http_method)i, "none");
+    for (r = routes; r < routes + routes_n; r++) {
+        text[series_of(r, r->method)] = label(a, r->method, r->path);
+        if (r->method == HTTP_GET)
+            text[series_of(r, HTTP_HEAD)] = label(a, HTTP_HEAD, r->path);
+    }
+    for (size_t i = 0; i < n; i++)
         if (!text[i])
             return NULL;
-    }
     return text;
 }
 
@@ -66,7 +86,8 @@ static const char **label_statuses(struct arena *a)
 enum err measure_setup(int processes)
 {
     static struct arena arena; /* lives as long as the program */
-    struct metric_labels route = {.n = METHODS_N + 2 * routes_n};
+    struct metric_labels route = {.n = METHODS_N + routes_n +
+                                       heads_before(routes + routes_n)};
     struct metric_labels status = {.n = reply_statuses_n};
 
     arena_init(&arena, LABELS_BYTES);

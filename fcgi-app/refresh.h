@@ -1,7 +1,11 @@
 #pragma once
 /*
- * refresh - the poll thread: looks at MongoDB and Redis once a second and
- * keeps what it saw, so that no request ever waits to know.
+ * refresh - the poll threads: one looks at MongoDB, one at Redis, twice a
+ * second; what they saw is here and in cluster.h, so that no request ever
+ * waits to know, and no look at one store for the other
+ *
+ *   starting --both stores that are needed answer--> started
+ *            --all tries failed--> gave_up
  */
 #include "lib/base/conf.h"
 #include "lib/base/str.h"
@@ -10,20 +14,21 @@ struct mongo_pool;
 
 enum refresh_redis {
     REFRESH_REDIS_OFF,
-    REFRESH_REDIS_UP,
+    REFRESH_REDIS_UP, /* it answers */
     REFRESH_REDIS_DOWN
 };
 
 struct refresh_view {
-    bool started; /* MongoDB was reached once */
-    bool gave_up; /* MongoDB was not reached in all tries at start */
+    bool started; /* MongoDB was reached once, Redis too where required */
+    bool gave_up; /* not in all tries at start */
     bool stopping;
     bool db_up;
     bool db_lost;    /* unreachable for 10 s */
     bool locked_out; /* access is on, and nobody has a key or token */
     bool standalone; /* no replica set: no transactions */
     enum refresh_redis redis;
-    bool redis_evicts;
+    bool redis_fit;    /* it answers and is of a kind that can be used */
+    bool redis_usable; /* and holds the data set that MongoDB names */
 };
 
 struct refresh_view refresh_view(void);
@@ -36,13 +41,14 @@ enum refresh_mode {
 enum refresh_mode refresh_mode(const struct refresh_view *v);
 const char *refresh_mode_text(const struct refresh_view *v);
 
-/* Runs until refresh_stop(); the thread's body. arg: struct refresh_task. */
 struct refresh_task {
     const struct conf *conf;
     struct mongo_pool *pool;
     void (*on_state)(void); /* called after start succeeded or failed */
 };
-void *refresh_run(void *arg);
 
-/* Readiness fails from now on; the poll thread ends soon. */
+/* Starts the threads, which run until refresh_stop(). Borrows t until then. */
+bool refresh_start(const struct refresh_task *t);
+
+/* Readiness fails from now on; the poll threads end soon. */
 void refresh_stop(void);

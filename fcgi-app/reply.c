@@ -272,6 +272,22 @@ static void write_problem(struct reply *out, enum err err, str message)
     buf_add(b, STR("}"));
 }
 
+/* Under /api/cluster every failure says when it was. */
+static void add_timestamp(struct reply *out)
+{
+    const struct url_path *path = &out->q->path;
+    char text[128];
+    struct buf b = buf_over(text, sizeof text);
+
+    if (path->n < 2 || !str_eq_nocase(path->segment[0], STR("api")) ||
+        !str_eq_nocase(path->segment[1], STR("cluster")))
+        return;
+    jwrite_time(&b, ",\"timestamp\":", clock_wall_ms());
+    out->err_members =
+        arena_strf(&out->c->arena, STR_FMT STR_FMT, STR_ARG(out->err_members),
+                   STR_ARG(buf_str(&b)));
+}
+
 static void become_error(struct reply *out, enum err err)
 {
     str message = str_of(out->c->err == err ? out->c->reason : "");
@@ -282,7 +298,8 @@ static void become_error(struct reply *out, enum err err)
     out->body->err = OK;
     out->content_type = "application/json; charset=utf-8";
     out->status = err_status(err);
-    if (err == ERR_DB_UNAVAILABLE)
+    add_timestamp(out);
+    if (err == ERR_DB_UNAVAILABLE || err == ERR_REDIS_UNAVAILABLE)
         reply_header(out, "Retry-After: 5");
     if (err == ERR_OVERLOADED)
         reply_header(out, "Retry-After: 1");

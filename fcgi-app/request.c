@@ -1,6 +1,10 @@
 /* request - see request.h */
 #include "fcgi-app/request.h"
 
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <fastcgi.h>
 #include <fcgiapp.h>
 
 #include "lib/base/addr.h"
@@ -290,4 +294,18 @@ bool request_drain(struct request *q, size_t max)
     while (!q->stdin_ended && q->stdin_n <= max)
         (void)read_some(q, scrap, sizeof scrap);
     return q->stdin_ended && FCGX_GetError(q->fcgi->in) == 0;
+}
+
+bool request_is_gone(const struct request *q)
+{
+    struct pollfd p = {.fd = q->fcgi->ipcFd, .events = POLLIN | POLLRDHUP};
+    unsigned char head[2];
+
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    if (p.revents & (POLLRDHUP | POLLHUP | POLLERR))
+        return true;
+    return recv(p.fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT) ==
+               sizeof head &&
+           head[0] == FCGI_VERSION_1 && head[1] == FCGI_ABORT_REQUEST;
 }

@@ -56,3 +56,9 @@ MUST_CHECK enum err request_read_body(struct ctx *c, struct request *q,
 
 /* Reads the rest, up to max bytes; true when the stream has ended cleanly. */
 bool request_drain(struct request *q, size_t max);
+
+/*
+ * The web server has closed the connection, or said that nobody waits for the
+ * answer any more. Once the body was read; costs two system calls at most.
+ */
+bool request_is_gone(const struct request *q);

@@ -8,8 +8,22 @@ const struct route routes[] = {
     {HTTP_GET,    "/health/live",  api_health_live,  ROLE_NONE,  ROUTE_HEALTH},
     {HTTP_GET,    "/health/ready", api_health_ready, ROLE_NONE,  ROUTE_HEALTH},
 
-    {HTTP_GET,    "/metrics",             api_metrics, ROLE_READ,  ROUTE_METRICS},
-    {HTTP_GET,    "/api/cluster/metrics", api_metrics, ROLE_READ,  ROUTE_METRICS},
+    {HTTP_GET,    "/metrics",             api_metrics, ROLE_READ,  ROUTE_METRICS | ROUTE_BRIEF},
+    {HTTP_GET,    "/api/cluster/metrics", api_metrics, ROLE_READ,  ROUTE_METRICS | ROUTE_BRIEF},
+
+    {HTTP_GET,    "/api/cluster/status",             api_cluster_status,     ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_GET,    "/api/cluster/instances",          api_cluster_instances,  ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_GET,    "/api/cluster/health",             api_cluster_health,     ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_GET,    "/api/cluster/scripts/executions", api_cluster_scripts,    ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_GET,    "/api/cluster/leadership",         api_cluster_leadership, ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_POST,   "/api/cluster/leadership/resign",  api_leader_resign,      ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_POST,   "/api/cluster/leadership/force",   api_leader_force,       ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+
+    {HTTP_GET,    "/api/cluster/locks",         api_locks_list,    ROLE_READ,  ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_POST,   "/api/cluster/locks",         api_locks_acquire, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_POST,   "/api/cluster/locks/cleanup", api_locks_cleanup, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_PUT,    "/api/cluster/locks/:key",    api_locks_renew,   ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/cluster/locks/:key",    api_locks_release, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
 
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "fcgi-app/guard.h"
 #include "fcgi-app/limit.h"
 #include "fcgi-app/measure.h"
+#include "fcgi-app/permits.h"
 #include "fcgi-app/refresh.h"
 #include "fcgi-app/router.h"
 #include "lib/base/clock.h"
@@ -35,21 +35,27 @@ enum {
     STACK_BYTES = 1 << 20,
     REPLY_BYTES = 1 << 20, /* buffered, beyond it is streamed */
     KEPT_REPLY_BYTES = 64 * 1024,
-    SILENCE_S = 30, /* of a peer that we read from or write to */
-    PERMIT_WAIT_MS = 1000,
+    SILENCE_S = 30,    /* of a peer that we read from or write to */
+    BRIEF_MS = 900,    /* to find MongoDB, and its silence, on ROUTE_BRIEF */
+    BRIEF_OP_MS = 800, /* of one operation there */
     DRAIN_BODY_MAX = 64 * 1024,
     THREADS_MAX = 256,  /* of FCGI_THREADS */
     LAST_CALL_MS = 100, /* for the first bytes of an accepted connection */
     LAST_WORD_MS = 200, /* to end before the supervisor kills */
 };
 
+/* How long a route lets MongoDB be silent. */
+enum patience {
+    PATIENT,
+    BRIEF,
+    PATIENCES
+};
+
 /* One per process; the threads share it. */
 static struct {
     const struct conf *conf;
-    struct mongo_pool *pool;
+    struct mongo_pool *pools[PATIENCES];
     int epoll_fd, listen_fd, wake_fd;
-    sem_t io_permits; /* one fewer than threads: the last serves health */
-    atomic_bool saturated;
     atomic_bool closing; /* answers end their connections */
 } srv;
 
@@ -57,6 +63,7 @@ struct worker {
     struct ctx ctx;
     struct buf body;
     struct access_log log;
+    struct mongo *mongo[PATIENCES]; /* of which ctx.mongo is one */
     FCGX_Request fcgi;
 };
 
@@ -98,29 +105,6 @@ static bool accept_one(void)
     return true;
 }
 
-/*
- * A route that does I/O needs a permit, or waits for one for at most a second;
- * after a wait in vain nobody waits until one is given back, so that probes
- * do not queue behind those who wait.
- */
-static enum err take_permit(struct ctx *c)
-{
-    struct timespec t;
-    ms until;
-
-    if (sem_trywait(&srv.io_permits) == 0)
-        return OK;
-    until = clock_mono_ms() + PERMIT_WAIT_MS;
-    t = (struct timespec){until / 1000, until % 1000 * 1000000};
-    if (!atomic_load(&srv.saturated) &&
-        sem_clockwait(&srv.io_permits, CLOCK_MONOTONIC, &t) == 0)
-        return OK;
-    atomic_store(&srv.saturated, true);
-    metrics_add(METRIC_SHED, 0, 1);
-    return ctx_fail(c, ERR_OVERLOADED,
-                    "All threads are busy; try again in a second");
-}
-
 static enum err run_route(struct ctx *c, struct request *q,
                           const struct route *route, struct reply *out)
 {
@@ -134,22 +118,33 @@ static enum err run_route(struct ctx *c, struct request *q,
     return err;
 }
 
-static enum err run_io(struct ctx *c, struct request *q,
+/* With the thread's client of this kind, made at first need. */
+static enum err run_with(struct worker *w, enum patience patience,
+                         struct request *q, const struct route *route,
+                         struct reply *out)
+{
+    struct ctx *c = &w->ctx;
+
+    if (!w->mongo[patience])
+        w->mongo[patience] = mongo_client_new(srv.pools[patience]);
+    if (!w->mongo[patience])
+        return ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
+    c->mongo = w->mongo[patience];
+    if (patience == BRIEF)
+        c->op_ms = BRIEF_OP_MS;
+    return run_route(c, q, route, out);
+}
+
+static enum err run_io(struct worker *w, struct request *q,
                        const struct route *route, struct reply *out)
 {
-    enum err err = take_permit(c);
+    enum patience patience = route->flags & ROUTE_BRIEF ? BRIEF : PATIENT;
+    enum err err = permits_take(&w->ctx);
 
     if (err)
         return err;
-    if (!c->mongo)
-        c->mongo = mongo_client_new(srv.pool);
-    if (!c->mongo)
-        err = ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
-    else
-        err = run_route(c, q, route, out);
-    sem_post(&srv.io_permits);
-    if (atomic_load_explicit(&srv.saturated, memory_order_relaxed))
-        atomic_store(&srv.saturated, false);
+    err = run_with(w, patience, q, route, out);
+    permits_give();
     return err;
 }
 
@@ -157,13 +152,13 @@ static enum err run_io(struct ctx *c, struct request *q,
 static enum err refuse(struct ctx *c, const struct request *q,
                        struct reply *out, enum err err)
 {
-    bool permitted = sem_trywait(&srv.io_permits) == 0;
+    bool permitted = permits_try();
     enum err limited = limit_caller(c, q, out, permitted);
 
     if (!limited)
         limit_outcome(c, q, out, err, permitted);
     if (permitted)
-        sem_post(&srv.io_permits);
+        permits_give();
     return limited ? limited : err;
 }
 
@@ -184,7 +179,7 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
         return OK;
     measure_route(q, route);
     if (guard_needs_io(c, route))
-        return run_io(c, q, route, out);
+        return run_io(w, q, route, out);
     return run_route(c, q, route, out);
 }
 
@@ -272,7 +267,8 @@ static void *thread_run(void *arg)
         else
             serve_connection(w, e.data.fd);
     }
-    mongo_client_free(w->ctx.mongo);
+    for (int i = 0; i < PATIENCES; i++)
+        mongo_client_free(w->mongo[i]);
     rds_free(w->ctx.rds);
     auth_cache_free(w->ctx.auth);
     ctx_done(&w->ctx);
@@ -304,6 +300,20 @@ static struct worker *worker_new(void)
     buf_init(&w->body, REPLY_BYTES, ERR_INTERNAL);
     FCGX_InitRequest(&w->fcgi, -1, 0);
     return w;
+}
+
+static bool open_pools(int threads)
+{
+    struct mongo_limits limits[] = {mongo_limits_of(srv.conf, threads),
+                                    mongo_limits_brief(threads, BRIEF_MS)};
+
+    for (int i = 0; i < PATIENCES; i++) {
+        srv.pools[i] = mongo_pool_new(srv.conf, &limits[i]);
+        if (!srv.pools[i])
+            return false;
+    }
+    mongo_share_away(srv.pools[BRIEF], srv.pools[PATIENT]);
+    return true;
 }
 
 static bool open_epoll(void)
@@ -359,6 +369,7 @@ static int drain(pthread_t *threads, int64_t n)
     atomic_store(&srv.closing, true);
     if (wait_ms(start + srv.conf->drain_delay_ms))
         return 0;
+    permits_close();
     epoll_ctl(srv.epoll_fd, EPOLL_CTL_DEL, srv.listen_fd, NULL);
     while (accept_one()) {
         /* who is in the backlog now would be reset */
@@ -383,11 +394,8 @@ static int wait_for_end(int slot, pthread_t *threads, int64_t n)
             continue;
         if (sig == SIGTERM)
             return drain(threads, n);
-        if (refresh_view().gave_up) {
-            log_note(LOG_ERROR, "mongo.gave_up",
-                     "MongoDB was not reached in any try at start");
+        if (refresh_view().gave_up)
             return 1;
-        }
         proc_ready(slot);
     }
 }
@@ -408,10 +416,7 @@ int serve_run(void *arg, int slot)
 {
     const struct serve_task *task = arg;
     int64_t n = task->conf->fcgi_threads;
-    static struct refresh_task poll_task;
     static pthread_t threads[THREADS_MAX];
-    struct mongo_limits limits;
-    pthread_t poll_thread;
     sigset_t all;
 
     metrics_join(slot);
@@ -420,14 +425,11 @@ int serve_run(void *arg, int slot)
     init_libfcgi();
     srv.conf = task->conf;
     srv.listen_fd = task->listen_fd;
-    limits = mongo_limits_of(task->conf, (int)n);
-    srv.pool = mongo_pool_new(task->conf, &limits);
-    if (!srv.pool || !open_epoll() ||
-        sem_init(&srv.io_permits, 0, (unsigned)n - 1) != 0 ||
+    if (!open_pools((int)n) || !open_epoll() || !permits_setup(n) ||
         reply_setup(task->conf) != OK)
         return 1;
-    poll_task = (struct refresh_task){task->conf, srv.pool, tell_main};
-    if (!start_thread(&poll_thread, STACK_BYTES, refresh_run, &poll_task))
+    if (!refresh_start(
+            &(struct refresh_task){task->conf, srv.pools[PATIENT], tell_main}))
         return 1;
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = worker_new();

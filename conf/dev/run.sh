@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# run.sh - MongoDB, Redis, the API and a web server for a developer's machine.
+# run.sh - MongoDB, Redis, the API, its workers and a web server for a
+# developer's machine.
 # Ctrl-C stops all that it started; the data stays in build/run.
 #
 #   PORT=8080  WEB=nginx|lighttpd  MONGODB_URI=... (then nothing is seeded)
@@ -90,8 +91,14 @@ fi
 export FCGI_LISTEN="unix:$sockets/app.sock" PORT=$port
 export WEBHOOK_ALLOW_CIDRS=${WEBHOOK_ALLOW_CIDRS:-127.0.0.0/8,::1/128}
 export FCGI_SOCKET_MODE=${FCGI_SOCKET_MODE:-0660} DRAIN_DELAY_MS=0
+# one instance is what there is
+export CLUSTER_SCALING_MIN_INSTANCES=${CLUSTER_SCALING_MIN_INSTANCES:-1}
 # for sqlfree in another shell: --env-file build/run/run.env
-(umask 077 && echo "MONGODB_URI=$MONGODB_URI" >"$run/run.env")
+(
+    umask 077
+    printf '%s\n' "MONGODB_URI=$MONGODB_URI" "REDIS_URL=$REDIS_URL" \
+        "FCGI_LISTEN=$FCGI_LISTEN" >"$run/run.env"
+)
 start "$run/fcgi-app.log" build/fcgi-app
 until_true 10 "$run/fcgi-app.log" test -S "$sockets/app.sock"
 
@@ -115,6 +122,8 @@ else
 fi
 base=http://localhost:$port
 until_true 20 "${run}/$web.log" curl -fsS "$base/health/ready"
+# last, so that it ends first: it gives up what it leads while all is there
+start "$run/workers.log" build/workers
 key=
 if build/fcgi-app --print-config 2>/dev/null | grep -q '^AUTH_ENABLED=true ' &&
     [ -z "$own_db" ]; then

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/utf8.h"
 
 enum {
@@ -235,4 +236,16 @@ void jwrite_double(struct buf *b, double v)
         buf_add_char(b, '-');
     shortest(fabs(v), &d);
     write_decimal(b, &d);
+}
+
+void jwrite_time(struct buf *b, const char *before, ms wall)
+{
+    char text[CLOCK_ISO_MAX];
+    size_t n = wall ? clock_iso(wall, text) : 0;
+
+    buf_add(b, str_of(before));
+    if (n > 0)
+        jwrite_str(b, (str){text, n});
+    else
+        buf_add(b, STR("null"));
 }

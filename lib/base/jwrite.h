@@ -13,3 +13,9 @@ void jwrite_str(struct buf *b, str s);
  * Number::toString does; -0 is 0, NaN and infinities are null.
  */
 void jwrite_double(struct buf *b, double v);
+
+/*
+ * `before`, then the time as quoted ISO 8601 text; null when it is 0, which
+ * stands for not known, or when no such text can express it.
+ */
+void jwrite_time(struct buf *b, const char *before, ms wall);

@@ -70,6 +70,22 @@ bool utf8_is_valid(str s)
     return true;
 }
 
+/* U+0080 to U+009F */
+static bool is_c1(str s)
+{
+    return s.n > 1 && (unsigned char)s.p[0] == 0xc2 &&
+           (unsigned char)s.p[1] < 0xa0;
+}
+
+bool utf8_is_line(str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ||
+            is_c1(str_from(s, i)))
+            return false;
+    return utf8_is_valid(s);
+}
+
 size_t utf8_put(char to[UTF8_MAX], uint32_t code)
 {
     if (code < 0x80) {

@@ -18,6 +18,12 @@ size_t utf8_bad_len(str s);
 
 bool utf8_is_valid(str s);
 
+/*
+ * Valid, and without control characters: C0, DEL and C1 (to a terminal U+009B
+ * is as good as ESC [).
+ */
+bool utf8_is_line(str s);
+
 /* Writes a code point up to 0x10FFFF; gives the number of bytes. */
 size_t utf8_put(char to[UTF8_MAX], uint32_t code);
 

@@ -23,11 +23,10 @@ enum lock_result {
 struct lock_page {
     struct lock_row *rows;
     size_t max, rows_n;
-    size_t
-        entries;  /* seen, with and without a lock; below max: the last page */
-    ms end;       /* of the last entry, by the clock of the home */
-    size_t known; /* entries with that end */
-    str name;     /* of the last one */
+    size_t entries; /* with and without a lock; below max: the last page */
+    ms end;         /* of the last entry, by the clock of the home */
+    size_t known;   /* entries with that end */
+    str name;       /* of the last one */
 };
 
 struct lock_backend {
@@ -48,6 +47,7 @@ struct lock_backend {
     enum lock_result (*count)(struct ctx *c, const struct dataset *d,
                               str instance, struct lock_count *out);
     ms wait_least_ms, wait_most_ms; /* between two tries of a waiter */
+    ms settle_ms;                   /* for one call and its repeats */
 };
 
 enum {

@@ -3,6 +3,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/coord/leader.h"
 #include "lib/coord/rds_target.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
@@ -46,7 +47,7 @@ static int64_t fence_of(const bson_t *doc)
     return v > 0 && v < DATASET_FENCE_END ? v : 0;
 }
 
-static void note_document(const bson_t *doc, struct dataset *out)
+void dataset_note(const bson_t *doc, struct dataset *out)
 {
     str id = text_of(doc, "_id"), dataset = text_of(doc, "dataset");
 
@@ -83,9 +84,9 @@ enum err dataset_read(struct ctx *c, struct dataset *out)
         !mongo_reply_doc(&cursor, "firstBatch", &batch))
         return unreadable(c);
     if (mongo_reply_doc(&batch, "0", &doc))
-        note_document(&doc, &d);
+        dataset_note(&doc, &d);
     if (mongo_reply_doc(&batch, "1", &doc))
-        note_document(&doc, &d);
+        dataset_note(&doc, &d);
     *out = d;
     return OK;
 }
@@ -138,7 +139,7 @@ enum err dataset_write(struct ctx *c, const char *seen, int64_t term,
         return ERR_OVERLOADED;
     BCON_APPEND(cmd, "update", "[", "{", "$replaceWith", "{", "$cond", "[", "{",
                 "$and", "[", "{", "$eq", "[", STORED_ID, BCON_UTF8(seen), "]",
-                "}", "{", "$lte", "[", WHOLE("$term", INT64_MAX),
+                "}", "{", "$lte", "[", WHOLE("$term", LEADER_TERM_MAX),
                 BCON_INT64(term), "]", "}", "]", "}", "{", "$mergeObjects", "[",
                 "$$ROOT", "{", "home", BCON_UTF8(home_name(home)), "dataset",
                 BCON_UTF8(id), "since", "$$NOW", "term", BCON_INT64(term), "}",

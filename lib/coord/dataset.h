@@ -40,6 +40,10 @@ struct dataset {
 /* The home that the settings ask for. */
 enum dataset_home dataset_home_of(const struct conf *conf);
 
+/* Takes what a document of `_cluster` says, of whatever types, into *out. */
+typedef struct _bson_t bson_t;
+void dataset_note(const bson_t *doc, struct dataset *out);
+
 /* One round trip to the primary. */
 MUST_CHECK enum err dataset_read(struct ctx *c, struct dataset *out);
 

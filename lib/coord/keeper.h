@@ -8,9 +8,13 @@
  *     +--another id, in two looks 0.4 s apart--------------+
  *     +--home is not the configured one--> CLEAR (Redis) or NAME (MongoDB)
  *
- * NAME draws an id and writes it to MongoDB, guarded by the term; OPEN gives it
- * to Redis, if that still holds what was seen. Each turn does at most one round
- * trip to each store, so that a turn is a slice; all steps may be repeated.
+ * NAME draws an id and writes it to MongoDB, guarded by the term; OPEN raises
+ * the reservation of fences in MongoDB and gives id, fences and reservation to
+ * Redis, if that still holds what was seen. A turn is a slice: at most two
+ * short calls to each store. All steps may be repeated, by anybody.
+ *
+ * Looks older than the last change are not judged, so that nothing is opened
+ * twice; who opens what need not be opened costs a refill, never a promise.
  */
 #include "lib/coord/redis_watch.h"
 #include "lib/coord/view.h"
@@ -24,13 +28,15 @@ enum keeper_step {
 
 struct keeper {
     enum keeper_step step;
-    char seen[DATASET_ID_MAX]; /* P:dataset when the opening began */
-    char id[DATASET_ID_MAX];   /* drawn */
-    int64_t term;              /* of whom this work is; another term: anew */
-    uint64_t cursor;           /* of SCAN */
-    bool whole;                /* clear the locks as well: home changed */
-    ms differs_since;          /* boot clock; 0: it does not differ */
-    ms next_note;              /* of what is worth a line only each minute */
+    int64_t term;                  /* of whom this work is; another: anew */
+    char replaced[DATASET_ID_MAX]; /* the id in MongoDB before */
+    char seen[DATASET_ID_MAX];     /* P:dataset when the opening began */
+    char id[DATASET_ID_MAX];       /* drawn */
+    bool whole;                    /* clear the locks as well: home changed */
+    char cursor[24];               /* of SCAN; "" not begun */
+    int64_t reserved;              /* in MongoDB, not yet in Redis; 0: none */
+    ms differs_since;              /* boot clock; 0: it does not differ */
+    ms changed_boot;               /* last change; older looks do not count */
 };
 
 enum keeper_verdict {
@@ -40,8 +46,8 @@ enum keeper_verdict {
 };
 
 /*
- * One slice. c has mongo; w is NULL or not answering when Redis cannot be
- * reached. *out_changed: the data set was written, look at MongoDB again.
+ * One slice. c has mongo; w: NULL in mode single. v and the sight of w are the
+ * last looks. *out_changed: the data set was written, look at both again.
  */
 enum keeper_verdict keeper_turn(struct keeper *k, struct ctx *c,
                                 struct redis_watch *w, const struct view *v,

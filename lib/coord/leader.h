@@ -9,6 +9,10 @@
  * repeat: the same token takes the same term. Whoever leads guards what it
  * writes by its term as well (`term <= mine`, set `term: mine`): that is what
  * makes a paused leader harmless, not the lease.
+ *
+ * Each write leaves the server's time in `seen`: the clock by which its reply
+ * is read. What a stranger put into the document counts as absent, and an end
+ * further ahead than any lease is cut by the next who wants to take.
  */
 #include "lib/base/ctx.h"
 #include "lib/base/id.h"
@@ -19,13 +23,21 @@ enum leader_service {
     LEADER_N
 };
 
+#define LEADER_TERM_MAX INT64_C(9007199254740991) /* exact in JSON as well */
+
+enum {
+    LEADER_LEFT_MOST = 660000, /* ms; no lease of the settings is as long */
+    LEADER_RESERVE_MS = 2000,
+    LEADER_DOC_BYTES = 4096 /* what is larger is no term document */
+};
+
 enum leader_ask_what {
     LEADER_ASK_NONE,
     LEADER_ASK_RESIGN,
     LEADER_ASK_FORCE /* a resignation for the benefit of `reserved` */
 };
 
-/* A term document as read; texts live until ctx_reset, "" when absent. */
+/* A term document as read, borrowed from it; texts are "" when absent. */
 struct leader_term {
     bool known; /* the document is there */
     int64_t term;
@@ -38,33 +50,40 @@ struct leader_term {
     ms reserved_ms;   /* that long; <= 0: everybody may */
 };
 
-const char *leader_name(enum leader_service s); /* "cron", "maintenance" */
-/* LEADER_N: there is no such service. "cron-scheduler" is cron as well. */
-enum leader_service leader_find(str name);
-
 struct leader_claim { /* what a holder has */
     int64_t term;
     char token[ID_TOKEN_MAX];
 };
 
-/* The lease of the settings: CLUSTER_LEADER_TTL_MS, or the older form. */
+const char *leader_name(enum leader_service s); /* "cron", "maintenance" */
+/* LEADER_N: there is no such service. "cron-scheduler" is cron as well. */
+enum leader_service leader_find(str name);
+
+/* The lease of the settings. */
 ms leader_ttl_ms(const struct conf *conf);
 
-/* Reads a term document from BSON, whatever types a stranger gave it. */
 typedef struct _bson_t bson_t;
-void leader_term_read(struct ctx *c, const bson_t *doc, ms now_wall,
-                      struct leader_term *out);
+
+/* Whatever types a stranger gave it. now_wall: the server's time. */
+void leader_term_read(const bson_t *doc, ms now_wall, struct leader_term *out);
+
+struct leader_try {
+    const char *token; /* drawn by the caller, the same when it is repeated */
+    ms ttl_ms;
+    int64_t above; /* the new term will be greater than this */
+};
 
 /*
  * Takes a term that is over and not reserved for somebody else, or finds that
- * this token has it. *out: the document as it is now; *out_mine.
+ * this token has it. A missing document is made. *out: the document as it is
+ * now; *out_mine: this token has it until *out says.
  */
 MUST_CHECK enum err leader_take(struct ctx *c, enum leader_service s,
-                                const char *token, ms ttl_ms,
+                                const struct leader_try *t,
                                 struct leader_term *out, bool *out_mine);
 
 /* New end by (term, token), also of one whose time is over but that nobody
- * took. *out_mine false: refused, it is lost. */
+ * took. *out_mine false: refused, it is lost, and *out is empty. */
 MUST_CHECK enum err leader_renew(struct ctx *c, enum leader_service s,
                                  const struct leader_claim *t, ms ttl_ms,
                                  struct leader_term *out, bool *out_mine);
@@ -78,8 +97,8 @@ MUST_CHECK enum err leader_ask_resign(struct ctx *c, enum leader_service s,
                                       int64_t term, bool *out_asked);
 
 /*
- * Reserves the next term for `instance` (2 s) and asks the present holder, if
- * it is another one, to resign.
+ * Reserves the next term for `instance` (2 s) and asks the present holder to
+ * resign; does nothing when it is the holder.
  */
 MUST_CHECK enum err leader_ask_force(struct ctx *c, enum leader_service s,
                                      str instance);

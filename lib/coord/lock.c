@@ -10,7 +10,6 @@
 
 enum {
     PLACE_MS = 1000,    /* a place is that fresh */
-    SETTLE_MS = 750,    /* for one call and its repeats */
     GIVE_BACK_MS = 150, /* more, for a grant that nobody wants */
     REPEAT_MS = 20,     /* between a call and its repeat */
     MARGIN_MS = 250,    /* of validity, at least */
@@ -72,6 +71,13 @@ struct settled {
     bool unsure; /* an earlier call of these got no answer */
 };
 
+static ms settle_ms(const struct ctx *c)
+{
+    return (dataset_home_of(c->conf) == DATASET_REDIS ? &redis_lock
+                                                      : &mongo_lock)
+        ->settle_ms;
+}
+
 /*
  * Repeats what got no answer until it is settled, or too late. A home that
  * cannot be reached is not asked again, unless there is something to settle.
@@ -79,7 +85,7 @@ struct settled {
 static struct settled settle(struct ctx *c, struct lock_place *place,
                              lock_step *step, void *arg)
 {
-    ms end = clock_mono_ms() + SETTLE_MS;
+    ms end = clock_mono_ms() + settle_ms(c);
     struct settled s = {.unsure = false};
     bool read_again = false;
 
@@ -223,12 +229,17 @@ static ms wait_of(const struct ctx *c, const struct lock_place *place,
     return wait < end - now ? wait : end - now;
 }
 
+static bool may_wait(const struct lock_ask *ask)
+{
+    return !ask->may_wait || ask->may_wait(ask->stop_arg);
+}
+
 static enum err acquire(struct ctx *c, struct lock_place *place,
                         struct acquire *a)
 {
     ms end = clock_mono_ms() + a->ask->wait_ms;
 
-    for (;;) {
+    for (bool waited = false;; waited = true) {
         enum err err;
         ms wait;
 
@@ -238,7 +249,7 @@ static enum err acquire(struct ctx *c, struct lock_place *place,
         if (err != ERR_LOCK_HELD)
             return err;
         wait = wait_of(c, place, a->holder, end);
-        if (wait <= 0)
+        if (wait <= 0 || !(waited || may_wait(a->ask)))
             return ctx_fail(c, ERR_LOCK_HELD, "Lock '%s' is held", a->l->name);
         poll(NULL, 0, (int)wait);
     }

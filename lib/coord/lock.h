@@ -35,7 +35,9 @@ struct lock_ask {
     ms ttl_ms;
     ms wait_ms;              /* 0: one try */
     bool (*stop)(void *arg); /* true: nobody waits any more; or NULL */
-    void *stop_arg;
+    /* Before the first wait: may this caller? Else ERR_LOCK_HELD. Or NULL. */
+    bool (*may_wait)(void *arg);
+    void *stop_arg; /* of both */
 };
 
 struct lock {

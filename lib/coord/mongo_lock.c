@@ -11,7 +11,8 @@
 
 enum {
     TRIES = 3,
-    ROW_BYTES = 4096,                /* none of ours is as large */
+    SETTLE_MS = 1500, /* a driver that lost a reply rests for 500 */
+    ROW_BYTES = 4096, /* none of ours is as large */
     AHEAD_MS = 2 * LOCK_TTL_MOST_MS, /* no lock ends later */
     RELEASED_MS = 12 * 3600 * 1000   /* the TTL index lets them be for a day */
 };
@@ -296,4 +297,5 @@ const struct lock_backend mongo_lock = {.acquire = mongo_lock_acquire,
                                         .clean = mongo_lock_clean,
                                         .count = mongo_lock_count,
                                         .wait_least_ms = 50,
-                                        .wait_most_ms = 250};
+                                        .wait_most_ms = 250,
+                                        .settle_ms = SETTLE_MS};

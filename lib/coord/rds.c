@@ -20,10 +20,10 @@
 #include "lib/base/ctx.h"
 #include "lib/base/id.h"
 #include "lib/base/metrics.h"
+#include "lib/coord/rds_info.h"
 
 enum {
     MAX_RETRY_MS = 1000,
-    OLDEST_MAJOR = 7,
     USER_TIMEOUT_MS = 10000
 };
 
@@ -34,9 +34,9 @@ struct rds {
     int failed;         /* tries to connect in a row */
     ms next_try;
     bool evicts;
-    bool was_connected;
-    bool carried;      /* this connection has carried a call of somebody's */
-    size_t refusal_at; /* of what Redis said, in reason */
+    unsigned connected; /* how often */
+    bool carried;       /* this connection has carried a call of somebody's */
+    size_t refusal_at;  /* of what Redis said, in reason */
     char reason[160];
     char text[]; /* the url, cut into parts */
 };
@@ -99,6 +99,11 @@ void rds_free(struct rds *r)
 bool rds_evicts(const struct rds *r)
 {
     return r->evicts;
+}
+
+unsigned rds_connected(const struct rds *r)
+{
+    return r->connected;
 }
 
 const char *rds_reason(const struct rds *r)
@@ -282,35 +287,15 @@ static bool copy_reply(const redisReply *from, int depth, struct arena *a,
 
 /* ---- connecting */
 
-/* The value of "name:value\r\n" in the text of INFO. */
-static str info_value(str info, str name)
+static enum rds_result judge_info(struct rds *r, str text)
 {
-    str line;
+    char reason[RDS_REFUSAL_MAX];
+    struct rds_info info;
 
-    while (str_cut(&info, '\n', &line))
-        if (str_starts(line, name) && line.n > name.n && line.p[name.n] == ':')
-            return str_trim(str_from(line, name.n + 1));
-    return STR_NONE;
-}
-
-static enum rds_result judge_info(struct rds *r, str info)
-{
-    str version = info_value(info, STR("redis_version"));
-    str policy = info_value(info, STR("maxmemory_policy"));
-    int64_t major = 0;
-    str rest = version, head;
-
-    if (!str_cut(&rest, '.', &head) || !str_to_i64(head, &major) ||
-        major < OLDEST_MAJOR)
-        return give(r, RDS_DOWN, "version \"%.20s\" is older than %d",
-                    version.n ? version.p : "", OLDEST_MAJOR);
-    if (!str_eq(info_value(info, STR("role")), STR("master")))
-        return give(r, RDS_DOWN, "the server is a replica");
-    if (str_eq(info_value(info, STR("cluster_enabled")), STR("1")))
-        return give(r, RDS_DOWN, "Redis Cluster is not supported");
-    if (str_eq(info_value(info, STR("loading")), STR("1")))
-        return give(r, RDS_DOWN, "the server is loading its data");
-    r->evicts = policy.n > 0 && !str_eq(policy, STR("noeviction"));
+    rds_info_read(text, &info);
+    if (!rds_info_serves(&info, reason))
+        return give(r, RDS_DOWN, "%s", reason);
+    r->evicts = rds_info_evicts(&info);
     return RDS_OK;
 }
 
@@ -408,9 +393,8 @@ static enum rds_result dial_again(struct rds *r, ms deadline)
         deadline = now + r->target.connect_ms;
     if (dial(r, deadline) == RDS_OK) {
         r->carried = false;
-        if (r->was_connected)
+        if (r->connected++)
             metrics_add(METRIC_REDIS_RECONNECTS, 0, 1);
-        r->was_connected = true;
         return RDS_OK;
     }
     drop(r);

@@ -74,6 +74,9 @@ enum rds_result rds_ping(struct rds *r, ms deadline_mono);
 /* As the last connect found: keys may be evicted when memory is short. */
 bool rds_evicts(const struct rds *r);
 
+/* How often it has connected: another number, perhaps another server. */
+unsigned rds_connected(const struct rds *r);
+
 /* Why the last call was not RDS_OK: for logs, no secrets. Until the next. */
 const char *rds_reason(const struct rds *r);
 

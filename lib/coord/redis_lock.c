@@ -9,7 +9,7 @@
 
 enum {
     PREFIX_MAX = 64, /* REDIS_KEY_PREFIX */
-    TEXT_MAX = 6 * (PREFIX_MAX + 16) + LOCK_NAME_MAX,
+    TEXT_MAX = 7 * (PREFIX_MAX + 16) + LOCK_NAME_MAX,
     NUMBER_MAX = 24
 };
 
@@ -51,6 +51,7 @@ static str number(struct texts *t, int64_t v)
 #define KEY_INDEX(t, c)      key(t, c, STR(":l:idx"), STR(""))
 #define KEY_FENCE(t, c)      key(t, c, STR(":l:fence"), STR(""))
 #define KEY_MAX(t, c)        key(t, c, STR(":l:max"), STR(""))
+#define KEY_AHEAD(t, c)      key(t, c, STR(":l:ahead"), STR(""))
 
 /* ---- replies */
 
@@ -158,11 +159,12 @@ redis_lock_acquire(struct ctx *c, const struct dataset *d, struct lock *l,
     const str id = texts_init(&t, d);
     const str name = str_of(l->name);
     const str keys[] = {KEY_DATASET(&t, c), KEY_LOCK(&t, c, name),
-                        KEY_INDEX(&t, c), KEY_FENCE(&t, c), KEY_MAX(&t, c)};
+                        KEY_INDEX(&t, c),   KEY_FENCE(&t, c),
+                        KEY_MAX(&t, c),     KEY_AHEAD(&t, c)};
     const str args[] = {
         id,        name, str_of(l->token), number(&t, l->ttl_ms), ask->instance,
         ask->owner};
-    const struct rds_script s = {LUA_LOCK_ACQUIRE, keys, args, 5, 6};
+    const struct rds_script s = {LUA_LOCK_ACQUIRE, keys, args, 6, 6};
     struct rds_reply reply;
     enum lock_result result = run(c, &s, &reply);
 
@@ -280,9 +282,9 @@ static enum lock_result redis_lock_count(struct ctx *c, const struct dataset *d,
     struct texts t;
     const str id = texts_init(&t, d);
     const str keys[] = {KEY_DATASET(&t, c), KEY_INDEX(&t, c), KEY_FENCE(&t, c),
-                        KEY_MAX(&t, c)};
+                        KEY_MAX(&t, c), KEY_AHEAD(&t, c)};
     const str args[] = {KEY_LOCK(&t, c, STR("")), instance};
-    const struct rds_script s = {LUA_DATASET_LOOK, keys, args, 4, 2};
+    const struct rds_script s = {LUA_DATASET_LOOK, keys, args, 5, 2};
     struct rds_reply reply;
     enum lock_result result = run(c, &s, &reply);
 
@@ -305,4 +307,5 @@ const struct lock_backend redis_lock = {.acquire = redis_lock_acquire,
                                         .clean = redis_lock_clean,
                                         .count = redis_lock_count,
                                         .wait_least_ms = 25,
-                                        .wait_most_ms = 100};
+                                        .wait_most_ms = 100,
+                                        .settle_ms = 750};

@@ -10,7 +10,8 @@
 
 enum {
     VIEW_INSTANCES_MAX = 1000, /* the latest seen */
-    VIEW_ALIVE_MS = 5000       /* an instance unseen for longer is dead */
+    VIEW_ALIVE_MS = 5000,      /* an instance unseen for longer is dead */
+    VIEW_AHEAD_MS = 5000       /* one seen so late from now is none */
 };
 
 struct view_instance {
@@ -27,6 +28,7 @@ struct view {
     ms rtt_ms;
     ms server_wall; /* $$NOW of it */
     struct dataset dataset;
+    int64_t dataset_term; /* that wrote it; 0: none, or it says nonsense */
     struct leader_term terms[LEADER_N];
     const struct view_instance *instances; /* alive ones, by id */
     size_t instances_n;

@@ -33,19 +33,9 @@ bool apikey_is_key(str s)
     return true;
 }
 
-/* U+0080 to U+009F: to a terminal U+009B is as good as ESC [ */
-static bool is_c1(str s)
-{
-    return s.n > 1 && s.p[0] == '\xc2' && (unsigned char)s.p[1] < 0xa0;
-}
-
 bool apikey_is_name(str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ||
-            is_c1(str_from(s, i)))
-            return false;
-    return s.n > 0 && s.n <= APIKEY_NAME_MAX && utf8_is_valid(s);
+    return s.n > 0 && s.n <= APIKEY_NAME_MAX && utf8_is_line(s);
 }
 
 static enum err digest_hex(struct ctx *c, str key, char out[HEX_MAX])

@@ -1,14 +1,14 @@
 #!lua
--- dataset_look  KEYS: dataset, index, fence, max
+-- dataset_look  KEYS: dataset, index, fence, max, ahead
 -- ARGV: prefix of locks, instance
 -- gives the data set or '', last fence, greatest one allowed (0: none), time
--- in us, locks held, entries that have ended, locks of the instance among the
+-- in us and what fences are ahead of it, locks held, entries that have ended, locks of the instance among the
 -- 1,000 that end first
 -- needs no id; refused without memory, when no lock can be had either
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
 local now = (us - us % 1000) / 1000
-local own = redis.call('MGET', KEYS[1], KEYS[3], KEYS[4])
+local own = redis.call('MGET', KEYS[1], KEYS[3], KEYS[4], KEYS[5])
 local ended = redis.call('ZCOUNT', KEYS[2], '-inf', now - 1)
 local all = redis.call('ZCARD', KEYS[2])
 local names = redis.call('ZRANGE', KEYS[2], ended, ended + 999)
@@ -22,5 +22,5 @@ local function whole(text)
     local n = tonumber(text or '')
     return n and n >= 0 and n < 2^53 and n or 0
 end
-return {own[1] or '', whole(own[2]), whole(own[3]), us, all - ended, ended,
-    owned}
+return {own[1] or '', whole(own[2]), whole(own[3]), us + whole(own[4]),
+    all - ended, ended, owned}

@@ -1,5 +1,5 @@
 #!lua
--- lock_acquire  KEYS: dataset, lock, index, fence, max
+-- lock_acquire  KEYS: dataset, lock, index, fence, max, ahead
 -- ARGV: dataset id, name, token, ttl ms, instance, owner
 -- gives OK, fence | BUSY, owner, instance, ms left | DATASET
 -- or CLOSED: no fence is left that MongoDB knows of
@@ -7,7 +7,7 @@
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
 local now = (us - us % 1000) / 1000
-local own = redis.call('MGET', KEYS[1], KEYS[4], KEYS[5])
+local own = redis.call('MGET', KEYS[1], KEYS[4], KEYS[5], KEYS[6])
 if own[1] ~= ARGV[1] then return 'DATASET' end
 
 local held = redis.call('HMGET', KEYS[2], 't', 'f', 'o', 'i')
@@ -26,7 +26,8 @@ end
 
 local last, max = tonumber(own[2]), tonumber(own[3])
 if not last or not max then return 'CLOSED' end
-local fence = math.max(last + 1, us)
+-- with time: the last second of the data may have been lost by a restart
+local fence = math.max(last + 1, us + (tonumber(own[4] or '') or 0))
 if not (fence <= max) then return 'CLOSED' end -- also of what is no number
 
 -- nothing is written before all types have shown to be right

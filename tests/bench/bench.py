@@ -29,6 +29,11 @@ request to a file. "loop" is tests/bench/loop.c: driver and mongod, no HTTP.
     total    list of 10 without a filter, exact total, of 1,000,000; of 1,000
     post     POST; loop of insert, 16 threads. Neither names a write concern:
              the server's default holds for both, and is printed
+    locks    lock_bench.c: acquire and release in C, on 1 and on 5 connections of
+             as many processes; EVALSHA of "return 1" with one key on the same
+             Redis. A pair is two calls, so it is held against half their rate
+    locks-http  the same two by HTTP, through nginx on 8 kept connections, new
+             names all the time; p99 is that of a request, twice
     csv      export of 1,000,000 documents with fields= (four of twelve) and
              without (two passes: the columns are those of all documents); loop
              that reads the whole documents by the driver's cursor and drops

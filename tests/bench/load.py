@@ -25,6 +25,7 @@ class Slice:
     ops: int
     seconds: float
     cpu: dict[str, float]  # microseconds an operation, by kind of process
+    p99_ms: float = 0  # of one operation, where the load tells
 
     @property
     def rate(self) -> float:
@@ -37,9 +38,10 @@ def children_us() -> float:
     return (u.ru_utime + u.ru_stime) * 1e6
 
 
-def run(argv: list) -> str:
+def run(argv: list, env: dict | None = None) -> str:
     words = [str(a) for a in argv]
-    got = subprocess.run(words, capture_output=True, text=True, env={"PATH": PATH})
+    env = env or {"PATH": PATH}
+    got = subprocess.run(words, capture_output=True, text=True, env=env)
     if got.returncode:
         raise Failed(f"{' '.join(words)}\n{got.stdout}{got.stderr}")
     return got.stdout
@@ -73,11 +75,14 @@ class Side:
         if got["errors"] or not got["ops"]:
             raise Failed(f"{self.name}: {got}")
         ops = got["ops"]
-        return Slice(ops, got["seconds"], {k: v / ops for k, v in used.items()})
+        cpu = {k: v / ops for k, v in used.items()}
+        return Slice(ops, got["seconds"], cpu, got.get("p99_ms", 0))
 
 
 class Wrk(Side):
     """wrk, with one thread, on an instance."""
+
+    connections = CONNECTIONS
 
     def __init__(self, name, servers, instance, target="/", words=(), headers=()):
         super().__init__(name, servers, instance)
@@ -86,12 +91,34 @@ class Wrk(Side):
 
     def load(self, seconds: float) -> dict:
         # wrk counts whole seconds
-        argv = ["wrk", "-t", 1, "-c", CONNECTIONS, "-d", f"{round(seconds) or 1}s"]
+        argv = ["wrk", "-t", 1, "-c", self.connections, "-d", f"{round(seconds) or 1}s"]
         argv += ["-s", HERE / "load.lua"]
         for header in self.headers:
             argv += ["-H", header]
         out = run([*argv, self.url, "--", *self.words])
         return json.loads(out.splitlines()[-1])
+
+
+class LockPairs(Wrk):
+    """Acquire and release over HTTP: a pair is one operation. Its p99 is that
+    of two requests, each as slow as the slowest of a hundred."""
+
+    connections = 8
+
+    def load(self, seconds: float) -> dict:
+        got = super().load(seconds)
+        return got | {"ops": got["ops"] // 2, "p99_ms": 2 * got["p99_ms"]}
+
+
+class LockBench(Side):
+    """lock_bench.c on the servers and settings of an instance."""
+
+    def __init__(self, name, servers, instance, program: Path, mode, processes):
+        super().__init__(name, servers)
+        self.env, self.argv = instance.env, [program, mode, processes]
+
+    def load(self, seconds: float) -> dict:
+        return json.loads(run([*self.argv, seconds], self.env))
 
 
 class Loop(Side):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import seed
 import shapes
-from load import Failed, Loop, Side, Slice, Wrk
+from load import Failed, LockBench, LockPairs, Loop, Side, Slice, Wrk
 from report import Line, Report, number, spread, two_places
-from world import Trivial, World, loop_program
+from world import PROGRAMS, Trivial, World, loop_program
 
 
 @dataclass
@@ -43,6 +43,28 @@ class Ratio:
         )
 
 
+@dataclass
+class Level:
+    """One line of the results: a figure of the first side, held against a
+    fixed one."""
+
+    what: str
+    shown: Callable[[Slice], float]
+    target: float
+    at_least: bool
+    unit: str
+    side: int = 0
+
+    def line(self, rounds: Sequence[Sequence[Slice]]) -> Line:
+        values = [self.shown(r[self.side]) for r in rounds]
+        median = statistics.median(values)
+        good = median >= self.target if self.at_least else median <= self.target
+        sign = ">=" if self.at_least else "<="
+        value = f"{spread(values)} {self.unit}"
+        target = f"{sign} {self.target:,} {self.unit}"
+        return Line(self.what, "-", "-", value, target, good)
+
+
 def faster(a: Slice, b: Slice) -> float:
     return a.rate / b.rate
 
@@ -63,7 +85,7 @@ def costlier(a: Slice, b: Slice) -> float:
 class Row:
     name: str
     prepare: Callable[[World], list[Side]]
-    ratios: list[Ratio]
+    ratios: list[Ratio | Level]
     warm_up: bool = True
     rounds_max: int = 1000
     after: Callable[[World, Report], None] | None = None
@@ -194,6 +216,33 @@ def post(world: World) -> list[Side]:
     return [wrk(world, "POST", words=("post", target)), other]
 
 
+def of_half(a: Slice, b: Slice) -> float:
+    """A pair is two calls."""
+    return a.rate / (b.rate / 2)
+
+
+def locks(world: World) -> list[Side]:
+    api, program = world.locks, PROGRAMS / "lock_bench"
+    return [
+        LockBench(f"{name}, {n}", world.servers, api, program, mode, n)
+        for n in (1, 5)
+        for name, mode in (("lock pair", "lock"), ("EVALSHA", "raw"))
+    ]
+
+
+def locks_http(world: World) -> list[Side]:
+    api, target = world.locks, "/api/cluster/locks"
+    made = api.post(target, {"key": "bench", "owner": "bench"})
+    expect(f"status of POST {target}", made.status, 201)
+    held = api.post(target, {"key": "bench"})
+    expect("code of a held lock", held.code(), "LOCK_HELD")
+    body = {"token": made.json()["token"]}
+    gone = api.send("DELETE", f"{target}/bench", body)
+    expect(f"status of DELETE {target}", gone.status, 200)
+    words = ("locks", target)
+    return [LockPairs("lock pair over HTTP", world.servers, api, words=words)]
+
+
 ROWS = [
     Row(
         "health",
@@ -234,5 +283,28 @@ ROWS = [
         "post",
         post,
         [Ratio("POST; loop of insert, 16 threads", faster, 0.7, True)],
+    ),
+    Row(
+        "locks",
+        locks,
+        [
+            Ratio("lock pairs; half of EVALSHA, 1 connection", of_half, 0.55, True),
+            Ratio(
+                "lock pairs; half of EVALSHA, 5 connections",
+                of_half,
+                0.4,
+                True,
+                sides=(2, 3),
+            ),
+            Level("p99 of a pair, 5 connections", lambda s: s.p99_ms, 1, False, "ms", 2),
+        ],
+    ),
+    Row(
+        "locks-http",
+        locks_http,
+        [
+            Level("lock pairs over HTTP", lambda s: s.rate, 1000, True, "/s"),
+            Level("p99 of both requests", lambda s: s.p99_ms, 10, False, "ms"),
+        ],
     ),
 ]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import seed
-from cluster import ROOT, Instance, Process, Servers, stop_all
+from cluster import ROOT, Instance, Process, Servers, stop_all, wait_until
 from load import Failed
 from report import Progress
 
@@ -55,6 +55,20 @@ class World:
     def app(self) -> Instance:
         """An instance with default settings."""
         return self.keep("app", self.instance)
+
+    @property
+    def locks(self) -> Instance:
+        """One with workers, whose locks can be had."""
+        return self.keep("locks", self.lock_instance)
+
+    def lock_instance(self) -> Instance:
+        instance = self.instance(workers=True)
+        wait_until(
+            "locks can be had",
+            lambda: instance.get("/api/cluster/locks").status == 200,
+            60,
+        )
+        return instance
 
     def instance(self, web: str | None = "nginx", **settings) -> Instance:
         settings["MONGODB_DATABASE_NAME"] = self.db

@@ -2,6 +2,7 @@
 
     # comment
     env: CORS_ORIGIN=https://a.example        settings of the instance
+    workers: yes                              with workers, and locks granted
     db: {"_id": 1, "at": {"$date": "..."}}    a document (extended JSON) of $C
     > PUT /api/db/$C/1                        a request
     > Content-Type: application/json
@@ -38,6 +39,7 @@ class Exchange:
 @dataclass
 class Case:
     env: dict[str, str] = field(default_factory=dict)
+    workers: bool = False
     documents: list[str] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
 
@@ -55,6 +57,8 @@ def read(path: Path) -> Case:
         elif line.startswith("env: "):
             name, _, value = line[5:].partition("=")
             case.env[name] = value
+        elif line == "workers: yes":
+            case.workers = True
         elif line.startswith("db: "):
             case.documents.append(line[4:])
         else:

@@ -184,7 +184,7 @@ def check_locks(changes: list[Change]) -> None:
         if c.doc is None:
             continue
         old, new = held.get(c.id), c.doc
-        if old and old["tok"] == new["tok"]:
+        if old and new["tok"] in (old["tok"], ""):  # renewed, released
             same = old["fence"] == new["fence"]
             assert same, f"a fence changed under its token: {old} {new}"
         else:

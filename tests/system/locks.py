@@ -11,9 +11,14 @@ from urllib.parse import quote
 
 from pymongo.errors import DuplicateKeyError
 
-from cluster import Instance, Reply
+from cluster import Instance, Reply, wait_until
 
 PATH = "/api/cluster/locks"
+
+
+def wait_granted(api: Instance, seconds: float = 60) -> None:
+    """Until locks can be had: after a start, and after a loss."""
+    wait_until("locks can be had", lambda: listing(api).status == 200, seconds)
 
 
 def acquire(api: Instance, key: str, on=None, **body) -> Reply:

@@ -7,6 +7,7 @@ from bson import json_util
 
 import casefile
 from cluster import WEBS
+from locks import wait_granted
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "cases").glob("*.case"))
 
@@ -15,7 +16,10 @@ FILES = sorted((Path(__file__).resolve().parents[1] / "cases").glob("*.case"))
 @pytest.mark.parametrize("web", WEBS)
 def test_case(web, path, pool, collection, db):
     case = casefile.read(path)
-    instance = pool.get(web, **case.env)
+    more = {"workers": True} if case.workers else {}
+    instance = pool.get(web, **case.env, **more)
+    if case.workers:
+        wait_granted(instance)
     names = casefile.Names(C=collection)
     if case.documents:
         rows = [json_util.loads(names.fill(d)) for d in case.documents]

@@ -138,6 +138,22 @@ def test_black_hole_keeps_and_releases(proxy, servers):
     assert servers.redis_cli("DEL", "held").strip() == "1"
 
 
+def test_black_hole_begins_with_a_request(proxy, servers):
+    with dial(proxy) as r, dial(proxy) as other:
+        proxy.hold_from(b"late", "up")
+        assert r.ask("SET early 1") == b"+OK\r\n" and not proxy.holds
+        r.send("SET late 1")
+        wait_until("it is held", lambda: proxy.holds)
+        other.send("PING")
+        assert r.silent() and other.silent()
+        assert servers.redis_cli("EXISTS", "late").strip() == "0"
+        r.s.close()  # what it asked for arrives all the same
+        proxy.forward()
+        assert other.reply() == b"+PONG\r\n"
+    wait_until("it was done", lambda: servers.redis_cli("DEL", "late") == "1\n")
+    assert servers.redis_cli("DEL", "early").strip() == "1"
+
+
 def test_black_hole_of_one_way(proxy, servers):
     with dial(proxy) as r:
         proxy.hold("down")

@@ -282,6 +282,8 @@ def test_check_of_locks():
             ("k", "t3", 7, 30, 0, "d"),
             ("k", "t4", 8, 31, 41, "d"),
             ("k", "t5", 9, 32, 41, "another data set"),
+            ("k", "", 9, 32, 0, "another data set"),
+            ("k", "t6", 10, 33, 41, "another data set"),
         )
     )
     for second, words in (
@@ -290,6 +292,7 @@ def test_check_of_locks():
         (("k", "t2", 5, 31, 40, "d"), "given twice"),
         (("other", "t2", 5, 31, 40, "d"), "given twice"),
         (("k", "t1", 6, 31, 40, "d"), "changed under"),
+        (("k", "", 6, 31, 40, "d"), "changed under"),
     ):
         with pytest.raises(AssertionError, match=words):
             check_locks(lock_history(first, renewed, second))

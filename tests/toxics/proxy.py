@@ -14,6 +14,7 @@ for bytes that it has read and not forwarded yet:
     delay(ms)             bytes leave so long after they came
     drip(size, ms)        at most `size` bytes each `ms`
     hold()                black hole: bytes are kept, ends are not passed on
+    hold_from()           the same from a request that matches on, it included
     refuse()              open connections are cut, new ones at once
     drop()                open connections are cut, once
     half_close()          open connections: the client sees the end, may send on
@@ -152,6 +153,15 @@ class Proxy:
     def hold(self, way: str = "both") -> None:
         self._order(lambda: self._held.update(WAYS[way]))
 
+    def hold_from(self, match: Match, way: str = "both") -> None:
+        """See hold() and, for match, cut_after_forward(); `holds` tells when."""
+        trap = _Cut(match, 1, True)
+        self._order(lambda: setattr(self, "_trap", (trap, WAYS[way])))
+
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
     def release(self, way: str = "both") -> None:
         """Ends hold() only."""
         self._order(lambda: self._held.difference_update(WAYS[way]))
@@ -230,6 +240,7 @@ class Proxy:
         self._held: set[str] = set()
         self._refusing = False
         self._cut: _Cut | None = None
+        self._trap: tuple[_Cut, tuple[str, ...]] | None = None
 
     def _run(self) -> None:
         try:
@@ -294,6 +305,8 @@ class Proxy:
                 self._close(c, reset=True)
                 return
             data = b""  # a black hole tells nobody
+        if data and way is c.up and self._trap and self._trap[0].meets(data):
+            self._held.update(self._trap[1])
         if not data:
             way.ended = True
         elif way is c.up and self._cut and self._cut.meets(data):

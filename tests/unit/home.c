@@ -39,10 +39,11 @@ static void reserve(int64_t ahead_us, char out[24])
 
 void home_open(const char *id)
 {
-    const str keys[] = {STR("t:dataset"), STR("t:l:fence"), STR("t:l:max")};
+    const str keys[] = {STR("t:dataset"), STR("t:l:fence"), STR("t:l:max"),
+                        STR("t:l:ahead")};
     char fence[24], max[24];
     str args[] = {STR(""), str_of(id), STR_NONE, STR_NONE};
-    const struct rds_script s = {LUA_DATASET_OPEN, keys, args, 3, 4};
+    const struct rds_script s = {LUA_DATASET_OPEN, keys, args, 4, 4};
     struct rds *r = rds_find(home.c);
     struct rds_reply reply;
 

@@ -111,12 +111,30 @@ static void test_round_trip(void **state)
     buf_done(&b);
 }
 
+static void test_times(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1 << 10, ERR_INTERNAL);
+    jwrite_time(&b, "\"at\":", 1756712400000);
+    assert_str(buf_str(&b), "\"at\":\"2025-09-01T07:40:00.000Z\"");
+    buf_clear(&b);
+    jwrite_time(&b, "", 0);
+    assert_str(buf_str(&b), "null");
+    buf_clear(&b);
+    jwrite_time(&b, "", INT64_MAX);
+    assert_str(buf_str(&b), "null");
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_doubles),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
