@@ -30,13 +30,14 @@ static enum rds_result run(enum lua lua, const str *keys, size_t keys_n,
 static const str lock_keys[] = {STR_INIT("dataset"), STR_INIT("l:a"),
                                 STR_INIT("idx")};
 static const str acquire_keys[] = {STR_INIT("dataset"), STR_INIT("l:a"),
-                                   STR_INIT("idx"), STR_INIT("fence"),
-                                   STR_INIT("max")};
+                                   STR_INIT("idx"),     STR_INIT("fence"),
+                                   STR_INIT("max"),     STR_INIT("ahead")};
 static const str index_keys[] = {STR_INIT("dataset"), STR_INIT("idx")};
 static const str look_keys[] = {STR_INIT("dataset"), STR_INIT("idx"),
-                                STR_INIT("fence"), STR_INIT("max")};
+                                STR_INIT("fence"), STR_INIT("max"),
+                                STR_INIT("ahead")};
 static const str open_keys[] = {STR_INIT("dataset"), STR_INIT("fence"),
-                                STR_INIT("max")};
+                                STR_INIT("max"), STR_INIT("ahead")};
 static const str reserve_keys[] = {STR_INIT("dataset"), STR_INIT("max")};
 
 static enum rds_result acquire(const char *id, const char *token)
