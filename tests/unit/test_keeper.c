@@ -340,6 +340,37 @@ static void old_looks_are_not_judged(void **state)
     close_world(&o);
 }
 
+/* One that cannot be ours: too long, of another type, ours and more. */
+static void nonsense_for_an_id_is_replaced(void **state)
+{
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    b = open_first(&o);
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:dataset"),
+                        STR("0123456789abcdef0123456789")));
+    settle(&o);
+    check_new(&o, &b);
+    assert_str(text_in_redis(&o, "unit:dataset"), stored(&o).id);
+
+    b.d = stored(&o);
+    redis_do(o.r, WORDS(STR("APPEND"), STR("unit:dataset"), STR("0")));
+    settle(&o);
+    check_new(&o, &b);
+    assert_str(text_in_redis(&o, "unit:dataset"), stored(&o).id);
+
+    b.d = stored(&o);
+    redis_do(o.r, WORDS(STR("DEL"), STR("unit:dataset"), STR("unit:l:fence"),
+                        STR("unit:l:max")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:dataset"), STR("a"), STR("b")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:l:fence"), STR("a"), STR("b")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:l:max"), STR("a"), STR("b")));
+    settle(&o);
+    check_new(&o, &b);
+    close_world(&o);
+}
+
 static int begin(void **state)
 {
     return redis_begin(state) || mongod_fresh(state);
@@ -366,6 +397,7 @@ int main(void)
         WITH_BOTH(hostile_numbers_in_redis_are_not_taken_over),
         WITH_BOTH(redis_that_is_unfit_or_away_is_let_be),
         WITH_BOTH(old_looks_are_not_judged),
+        WITH_BOTH(nonsense_for_an_id_is_replaced),
     };
 
     redis_setup();
