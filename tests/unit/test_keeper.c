@@ -371,6 +371,30 @@ static void nonsense_for_an_id_is_replaced(void **state)
     close_world(&o);
 }
 
+static void store_home(struct world *o, const char *home)
+{
+    renew_time(o->c);
+    (void)mongod_do(o->c,
+                    BCON_NEW("update", "_cluster", "updates", "[", "{", "q",
+                             "{", "_id", "redis", "}", "u", "{", "$set", "{",
+                             "home", BCON_UTF8(home), "}", "}", "}", "]"));
+}
+
+/* The id beside it is as good as none, and no sign of a greater term. */
+static void home_of_a_stranger_is_replaced(void **state)
+{
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    b = open_first(&o);
+    store_home(&o, "nowhere");
+    settle(&o);
+    check_new(&o, &b);
+    assert_int_equal(stored(&o).home, DATASET_REDIS);
+    close_world(&o);
+}
+
 static int begin(void **state)
 {
     return redis_begin(state) || mongod_fresh(state);
@@ -398,6 +422,7 @@ int main(void)
         WITH_BOTH(redis_that_is_unfit_or_away_is_let_be),
         WITH_BOTH(old_looks_are_not_judged),
         WITH_BOTH(nonsense_for_an_id_is_replaced),
+        WITH_BOTH(home_of_a_stranger_is_replaced),
     };
 
     redis_setup();
