@@ -154,6 +154,8 @@ static enum keeper_verdict watch_redis(struct turn *t)
         return begin(t, KEEPER_CLEAR, "Redis holds no data set");
     if (strcmp(s->held, d->id) == 0) {
         k->differs_since = 0;
+        if (sane(s->fence) == 0)
+            return begin(t, KEEPER_NAME, "Redis holds no last fence");
         if (sane(s->fence_max) - fence_floor(s) < least_us)
             return raise_reservation(t);
         return KEEPER_IDLE;

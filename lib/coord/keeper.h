@@ -5,7 +5,7 @@
  *
  *   WATCH --missing--> CLEAR --left over keys are gone--> NAME --> OPEN -->
  * WATCH |                                                    ^
- *     +--another id, in two looks 0.4 s apart--------------+
+ *     +--another id, in two looks 0.4 s apart; no fence----+
  *     +--home is not the configured one--> CLEAR (Redis) or NAME (MongoDB)
  *
  * NAME draws an id and writes it to MongoDB, guarded by the term; OPEN raises

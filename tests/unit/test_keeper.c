@@ -395,6 +395,26 @@ static void home_of_a_stranger_is_replaced(void **state)
     close_world(&o);
 }
 
+/* Without a number of its own no lock would ever be granted again. */
+static void fences_that_are_gone_are_opened_anew(void **state)
+{
+    static const char *const held[] = {"no number", "9007199254740990", "-1"};
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++) {
+        b = open_first(&o);
+        redis_do(o.r, WORDS(STR("SET"), STR("unit:l:fence"), str_of(held[i])));
+        assert_int_equal(turn(&o), KEEPER_MORE);
+        settle(&o);
+        check_new(&o, &b);
+        assert_true(number_in_redis(&o, "unit:l:fence") <
+                    number_in_redis(&o, "unit:l:max"));
+    }
+    close_world(&o);
+}
+
 static int begin(void **state)
 {
     return redis_begin(state) || mongod_fresh(state);
@@ -423,6 +443,7 @@ int main(void)
         WITH_BOTH(old_looks_are_not_judged),
         WITH_BOTH(nonsense_for_an_id_is_replaced),
         WITH_BOTH(home_of_a_stranger_is_replaced),
+        WITH_BOTH(fences_that_are_gone_are_opened_anew),
     };
 
     redis_setup();
