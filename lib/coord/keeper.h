@@ -36,6 +36,7 @@ struct keeper {
     char cursor[24];               /* of SCAN; "" not begun */
     int64_t reserved;              /* in MongoDB, not yet in Redis; 0: none */
     ms differs_since;              /* boot clock; 0: it does not differ */
+    bool told;                     /* that Redis refuses what the step asks */
     ms changed_boot;               /* last change; older looks do not count */
 };
 

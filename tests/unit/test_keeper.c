@@ -415,6 +415,24 @@ static void fences_that_are_gone_are_opened_anew(void **state)
     close_world(&o);
 }
 
+/* It is told, and heals when the user gets the right. */
+static void user_who_may_not_scan_is_named(void **state)
+{
+    struct world o;
+
+    open_world(&o, *state);
+    redis_do(o.r,
+             WORDS(STR("ACL"), STR("SETUSER"), STR("default"), STR("-scan")));
+    assert_int_equal(turn(&o), KEEPER_MORE);
+    assert_int_equal(slice(&o), KEEPER_IDLE);
+    assert_true(o.k.told);
+    redis_do(o.r,
+             WORDS(STR("ACL"), STR("SETUSER"), STR("default"), STR("+scan")));
+    settle(&o);
+    assert_false(o.k.told);
+    close_world(&o);
+}
+
 static int begin(void **state)
 {
     return redis_begin(state) || mongod_fresh(state);
@@ -444,6 +462,7 @@ int main(void)
         WITH_BOTH(nonsense_for_an_id_is_replaced),
         WITH_BOTH(home_of_a_stranger_is_replaced),
         WITH_BOTH(fences_that_are_gone_are_opened_anew),
+        WITH_BOTH(user_who_may_not_scan_is_named),
     };
 
     redis_setup();
