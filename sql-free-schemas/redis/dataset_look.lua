@@ -2,8 +2,8 @@
 -- dataset_look  KEYS: dataset, index, fence, max, ahead
 -- ARGV: prefix of locks, instance
 -- gives the data set or '', last fence, greatest one allowed (0: none), time
--- in us and what fences are ahead of it, locks held, entries that have ended, locks of the instance among the
--- 1,000 that end first
+-- in us and what fences are ahead of it, locks held, entries that have ended,
+-- locks of the instance among the 1,000 that end first
 -- needs no id; refused without memory, when no lock can be had either
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -20,7 +20,7 @@ for i = 1, #names do
 end
 local function whole(text)
     local n = tonumber(text or '')
-    return n and n >= 0 and n < 2^53 and n or 0
+    return n and n >= 0 and n < 2^52 and n or 0
 end
 return {own[1] or '', whole(own[2]), whole(own[3]), us + whole(own[4]),
     all - ended, ended, owned}

@@ -3,7 +3,7 @@
 -- ARGV: seen, id, fence, max
 -- opens data set `id` while the one there is the one seen ('': none); its
 -- fences are above `fence` and above those given here before, and from there
--- on as fast as time in us
+-- on as fast as time in us; no fence is as large as 2^52
 -- gives 1, also when it is open already, or 0
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -11,7 +11,7 @@ local held = redis.call('GET', KEYS[1]) or ''
 if held == ARGV[2] then return 1 end
 if held ~= ARGV[1] then return 0 end
 local last = tonumber(redis.call('GET', KEYS[2]) or '')
-if not last or not (last > tonumber(ARGV[3]) and last < 2^53) then
+if not last or not (last > tonumber(ARGV[3]) and last < 2^52) then
     last = tonumber(ARGV[3])
     redis.call('SET', KEYS[2], ARGV[3])
 end

@@ -274,7 +274,8 @@ static void lock_with_an_index_of_another_type_is_kept_whole(void **state)
 
 static void numbers_that_are_none_close_the_home(void **state)
 {
-    static const char *const odd[] = {"", "x", "nan", "inf", "-nan", "1e300"};
+    static const char *const odd[] = {"",    "x",    "nan",
+                                      "inf", "-nan", "4503599627370496"};
 
     (void)state;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
@@ -295,7 +296,6 @@ static void numbers_that_are_none_close_the_home(void **state)
         assert_str(get("fence"), "77");
     }
     redis_do(r, WORDS(STR("DEL"), STR("fence")));
-    set("max", MAX);
     ASSERT_SAYS(acquire(OWN, "t"), "CLOSED");
 }
 
