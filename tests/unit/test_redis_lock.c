@@ -136,7 +136,6 @@ static int begin(void **state)
     r = redis_open("s3cret");
     redis_await(r);
     assert_int_equal(open_as("", OWN, "0", MAX), RDS_OK);
-    assert_int_equal(reply.number, 1);
     return 0;
 }
 
@@ -296,6 +295,7 @@ static void numbers_that_are_none_close_the_home(void **state)
         assert_str(get("fence"), "77");
     }
     redis_do(r, WORDS(STR("DEL"), STR("fence")));
+    set("max", MAX);
     ASSERT_SAYS(acquire(OWN, "t"), "CLOSED");
 }
 
