@@ -3,7 +3,7 @@
 -- ARGV: seen, id, fence, max
 -- opens data set `id` while the one there is the one seen ('': none, '?':
 -- nonsense); its fences are above `fence` and above those given here before,
--- and from there on as fast as time in us
+-- and from there on as fast as time in us; no fence is as large as 2^52
 -- gives 1, also when it is open already, or 0
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
