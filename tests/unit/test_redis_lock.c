@@ -125,8 +125,7 @@ static bool says(const char *word)
 
 static int64_t fence_of(void)
 {
-    assert_true(says("OK"));
-    assert_int_equal(reply.items_n, 2);
+    assert_true(says("OK") && reply.items_n == 2);
     return reply.items[1].number;
 }
 
