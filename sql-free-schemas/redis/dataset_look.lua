@@ -26,6 +26,6 @@ local function whole(text)
     return n and n >= 0 and n < 2^52 and n or 0
 end
 local ahead = whole(own[4])
-if us + ahead >= 2^52 then ahead = 0 end -- as lock_acquire
+if us + ahead >= 4.5e15 then ahead = 0 end -- as lock_acquire
 return {held, whole(own[2]), whole(own[3]), us + ahead,
     all - ended, ended, owned}

@@ -13,7 +13,7 @@ if #held > 16 or held:find('%W') then held = '?' end
 if held == ARGV[2] then return 1 end
 if held ~= ARGV[1] then return 0 end
 local last = tonumber(own[2] or '')
-if not last or not (last > tonumber(ARGV[3]) and last < 2^52) then
+if not last or not (last > tonumber(ARGV[3]) and last <= tonumber(ARGV[4])) then
     last = tonumber(ARGV[3])
     redis.call('SET', KEYS[2], ARGV[3])
 end
