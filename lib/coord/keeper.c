@@ -60,10 +60,10 @@ static str key(struct turn *t, const char *rest)
 
 /* ---- fences */
 
-/* Beyond the end a number is nonsense that somebody stored. */
+/* What leaves no room to reserve above it is nonsense that somebody stored. */
 static int64_t sane(int64_t us)
 {
-    return us > 0 && us < DATASET_FENCE_END ? us : 0;
+    return us > 0 && us < DATASET_FENCE_END - 2 * ahead_us ? us : 0;
 }
 
 /* The greatest fence that Redis may have given or would give now. */

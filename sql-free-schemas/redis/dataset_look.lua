@@ -23,7 +23,9 @@ local held = own[1] or ''
 if #held > 16 or held:find('%W') then held = '?' end
 local function whole(text)
     local n = tonumber(text or '')
-    return n and n >= 0 and n < 2^53 and n or 0
+    return n and n >= 0 and n < 2^52 and n or 0
 end
-return {held, whole(own[2]), whole(own[3]), us + whole(own[4]),
+local ahead = whole(own[4])
+if us + ahead >= 4.5e15 then ahead = 0 end -- as lock_acquire
+return {held, whole(own[2]), whole(own[3]), us + ahead,
     all - ended, ended, owned}

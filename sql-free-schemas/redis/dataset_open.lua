@@ -3,7 +3,7 @@
 -- ARGV: seen, id, fence, max
 -- opens data set `id` while the one there is the one seen ('': none, '?':
 -- nonsense); its fences are above `fence` and above those given here before,
--- and from there on as fast as time in us
+-- and from there on as fast as time in us; no fence is as large as 2^52
 -- gives 1, also when it is open already, or 0
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -13,7 +13,7 @@ if #held > 16 or held:find('%W') then held = '?' end
 if held == ARGV[2] then return 1 end
 if held ~= ARGV[1] then return 0 end
 local last = tonumber(own[2] or '')
-if not last or not (last > tonumber(ARGV[3]) and last < 2^52) then
+if not last or not (last > tonumber(ARGV[3]) and last <= tonumber(ARGV[4])) then
     last = tonumber(ARGV[3])
     redis.call('SET', KEYS[2], ARGV[3])
 end

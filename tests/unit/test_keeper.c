@@ -398,7 +398,8 @@ static void home_of_a_stranger_is_replaced(void **state)
 /* Without a number of its own no lock would ever be granted again. */
 static void fences_that_are_gone_are_opened_anew(void **state)
 {
-    static const char *const held[] = {"no number", "9007199254740990", "-1"};
+    static const char *const held[] = {"no number", "9007199254740990", "-1",
+                                       "4503599627370495"};
     struct world o;
     struct before b;
 

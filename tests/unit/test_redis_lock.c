@@ -125,8 +125,7 @@ static bool says(const char *word)
 
 static int64_t fence_of(void)
 {
-    assert_true(says("OK"));
-    assert_int_equal(reply.items_n, 2);
+    assert_true(says("OK") && reply.items_n == 2);
     return reply.items[1].number;
 }
 
@@ -136,7 +135,6 @@ static int begin(void **state)
     r = redis_open("s3cret");
     redis_await(r);
     assert_int_equal(open_as("", OWN, "0", MAX), RDS_OK);
-    assert_int_equal(reply.number, 1);
     return 0;
 }
 
@@ -180,9 +178,10 @@ static void other_data_set_is_left_alone(void **state)
 
         ASSERT_SAYS(acquire(OTHER, "t"), "DATASET");
         assert_int_equal(renew(OTHER, "t"), RDS_ERR);
-        assert_int_equal(open_as("", OTHER, "5", "6"), RDS_ERR);
         ASSERT_SAME(was);
     }
+    assert_int_equal(open_as("", OTHER, "5", "6"), RDS_OK);
+    assert_int_equal(reply.number, 1);
 }
 
 /* ---- repeated after a lost reply */
@@ -274,7 +273,8 @@ static void lock_with_an_index_of_another_type_is_kept_whole(void **state)
 
 static void numbers_that_are_none_close_the_home(void **state)
 {
-    static const char *const odd[] = {"", "x", "nan", "inf", "-nan", "1e300"};
+    static const char *const odd[] = {"",    "x",    "nan",
+                                      "inf", "-nan", "4503599627370496"};
 
     (void)state;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
