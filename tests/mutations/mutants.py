@@ -44,7 +44,7 @@ class Mutant:
 
 LUA = "sql-free-schemas/redis/"
 COORD = "lib/coord/"
-FENCE_OF_LOCK = "math.max(last + 1, us + (tonumber(own[4] or '') or 0))"
+FENCE_OF_LOCK = "math.max(last + 1, us + ahead)"
 
 MUTANTS = [
     # locks in Redis
