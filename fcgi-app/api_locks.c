@@ -13,8 +13,7 @@
 #include "lib/base/jwrite.h"
 
 static const char *const name_rule =
-    "1 to 200 bytes of A-Za-z0-9._:@/- are expected, and between slashes "
-    "neither nothing nor . nor ..";
+    "1 to 200 bytes of A-Za-z0-9._:@/- are expected, and neither . nor ..";
 
 static void end_with_time(struct buf *b)
 {

@@ -131,9 +131,10 @@ def test_defaults_are_those_of_the_settings(api, key):
     assert taken(api, key + "x", owner=None, ttlMs=None, waitMs=None)["owner"] is None
 
 
-GOOD_KEYS = ["a", "a/b:c@d.e-f_g", "x" * 200, "..a", "0", "A" * 100 + "/" + "b" * 99]
-BAD_KEYS = ["", "x" * 201, "x" * 1024, "a b", "ü", "a\0b", "a\nb", "*", "a//b", "/a"]
-BAD_KEYS += ["a/", "..", "a/./b", "a/../b", None, 7, [], {}, True]
+GOOD_KEYS = ["a", "a/b:c@d.e-f_g", "x" * 200, "..a", "0"]
+GOOD_KEYS += ["A" * 100 + "/" + "b" * 99, "a//b", "/a", "a/", "a/../b"]
+BAD_KEYS = ["", "x" * 201, "x" * 1024, "a b", "ü", "a\0b", "a\nb", "*", ".", ".."]
+BAD_KEYS += [None, 7, [], {}, True]
 BAD_NUMBERS = [99, 3600001, 0, -1, 1.5, "1000", True, [], {}, 1e300, 2**63, -(2**63)]
 
 
@@ -175,7 +176,7 @@ def test_bad_input_is_refused_and_changes_nothing(api, key):
     assert wrong_fields(api.send("PUT", target, {})) == ["token", "ttlMs"]
     assert wrong_fields(api.request("DELETE", target)) == ["token"]
     assert wrong_fields(api.request("DELETE", f"{target}?token=")) == ["token"]
-    for name in ("x" * 201, "x" * 1024, "a b", "ü", "a//b"):
+    for name in ("x" * 201, "x" * 1024, "a b", "ü"):
         assert wrong_fields(renew(api, name, token, 1000)) == ["key"], name
         assert wrong_fields(release(api, name, token)) == ["key"], name
     shown = row(api, key)
