@@ -66,7 +66,7 @@ static bool may_wait(void *arg)
 {
     struct wait *wait = arg;
 
-    wait->begun = permits_begin_wait();
+    wait->begun = permits_begin_wait_for_clients();
     return wait->begun;
 }
 

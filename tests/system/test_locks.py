@@ -348,6 +348,17 @@ def test_waiters_are_a_quarter_and_the_others_are_served(api, key):
         waiters.remove(first)
 
 
+def test_waiter_is_never_in_the_way_of_the_release(servers, key):
+    with Instance(servers, workers=True, FCGI_THREADS=2, REDIS_URL="none") as api:
+        wait_granted(api)
+        token = taken(api, key, ttlMs=LONG)["token"]
+        waiter = Waiter(api, key, 20000)
+        time.sleep(0.5)  # it is there, or has its answer
+        assert release(api, key, token).status == 200
+        waiter.join()
+        assert waiter.reply.status in (201, 409)
+
+
 def test_client_that_goes_away_waits_no_longer(api, key):
     token = taken(api, key, ttlMs=LONG)["token"]
     waiters = [Waiter(api, key, 30000) for _ in range(WAITERS)]
