@@ -18,6 +18,7 @@ from access import bearer, new_key
 from cluster import Instance, wait_until
 from clusters import Cluster
 from locks import PATH, acquire, cleanup, listing, release, renew, wait_granted
+from proxy import Proxy
 
 HOMES = {"redis": {}, "mongo": {"REDIS_URL": "none"}}
 TOKEN = re.compile(r"[0-9A-Za-z]{24}")
@@ -486,6 +487,24 @@ def mine(own):
     with Instance(own, workers=True) as instance:
         wait_granted(instance)
         yield instance
+
+
+def test_long_list_of_a_slow_redis_ends_in_time(own, key):
+    """Each page comes in time, all of them do not."""
+    with Proxy(own.redis_path) as proxy:
+        with Instance(own, workers=True, REDIS_URL=proxy.redis_url) as slow:
+            wait_granted(slow)
+            with contextlib.closing(slow.connect()) as on:
+                for i in range(4000):
+                    reply = acquire(slow, f"{key}/{i}", on=on, ttlMs=60 * LONG)
+                    assert reply.status == 201
+                proxy.delay(150)
+                begun = time.monotonic()
+                reply = listing(slow, on=on)
+                assert time.monotonic() - begun < 5, "20 pages take 6 s"
+                assert told(reply) == (503, "REDIS_UNAVAILABLE")
+                proxy.delay(0)
+                wait_granted(slow)
 
 
 def test_redis_away_means_no_locks(own, mine, key):
