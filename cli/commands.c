@@ -7,14 +7,14 @@
 #include "lib/base/utf8.h"
 
 const struct command commands[] = {
-    {"apply-schemas", NULL, cmd_apply_schemas},
-    {"keys", "create", cmd_keys_create},
-    {"keys", "list", cmd_keys_list},
-    {"keys", "revoke", cmd_keys_revoke},
-    {"leader", NULL, cmd_leader},
-    {"locks", "list", cmd_locks_list},
-    {"locks", "release", cmd_locks_release},
-    {"resign", NULL, cmd_resign},
+    {"apply-schemas", NULL, cmd_apply_schemas, false},
+    {"keys", "create", cmd_keys_create, false},
+    {"keys", "list", cmd_keys_list, false},
+    {"keys", "revoke", cmd_keys_revoke, false},
+    {"leader", NULL, cmd_leader, false},
+    {"locks", "list", cmd_locks_list, false},
+    {"locks", "release", cmd_locks_release, false},
+    {"resign", NULL, cmd_resign, true},
 };
 
 const size_t commands_n = sizeof commands / sizeof *commands;

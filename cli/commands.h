@@ -24,6 +24,7 @@ struct command {
     const char *group; /* the first word */
     const char *verb;  /* the second, or NULL: the command is one word */
     command_run run;
+    bool hurries; /* a stop hook: a database that is away is told soon */
 };
 
 extern const struct command commands[];

@@ -9,6 +9,8 @@
 
 enum {
     PATIENCE_MS = 15000, /* with a database that does not answer */
+    HASTE_MS = 3000,     /* the same for stop hooks; who leads was asked to end
+                            its term by then, or has lost it */
     MEMORY_BYTES = 64 << 20
 };
 
@@ -56,7 +58,9 @@ static const struct command *command_find(int argc, char **argv,
 static int run(const struct conf *conf, const struct command *command,
                const struct words *w)
 {
-    struct mongo_limits limits = mongo_limits_of(conf, 1);
+    struct mongo_limits limits = command->hurries
+                                     ? mongo_limits_brief(1, HASTE_MS)
+                                     : mongo_limits_of(conf, 1);
     struct mongo_pool *pool = mongo_pool_new(conf, &limits);
     struct ctx c;
     int code;

@@ -13,8 +13,7 @@
 #include "lib/base/jwrite.h"
 
 static const char *const name_rule =
-    "1 to 200 bytes of A-Za-z0-9._:@/- are expected, and between slashes "
-    "neither nothing nor . nor ..";
+    "1 to 200 bytes of A-Za-z0-9._:@/- are expected, and neither . nor ..";
 
 static void end_with_time(struct buf *b)
 {
@@ -67,7 +66,7 @@ static bool may_wait(void *arg)
 {
     struct wait *wait = arg;
 
-    wait->begun = permits_begin_wait();
+    wait->begun = permits_begin_wait_for_clients();
     return wait->begun;
 }
 

@@ -16,10 +16,12 @@ static sem_t io; /* one fewer than threads */
 static atomic_bool saturated, closed;
 static atomic_int waiting;
 static int waiting_max;
+static bool one_permit;
 
 bool permits_setup(int64_t threads)
 {
     waiting_max = threads / 4 > 0 ? (int)(threads / 4) : 1;
+    one_permit = threads <= 2;
     return sem_init(&io, 0, (unsigned)threads - 1) == 0;
 }
 
@@ -61,6 +63,11 @@ bool permits_begin_wait(void)
         return true;
     permits_end_wait();
     return false;
+}
+
+bool permits_begin_wait_for_clients(void)
+{
+    return !one_permit && permits_begin_wait();
 }
 
 void permits_end_wait(void)

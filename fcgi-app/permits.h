@@ -5,7 +5,8 @@
  *   permits_take -> { permits_begin_wait -> permits_end_wait } -> permits_give
  *
  * All threads but one may do I/O: the last free one serves probes. A quarter
- * of them, at least one, may wait for what only others can bring about.
+ * of them, at least one, may wait for what only others can bring about; where
+ * those others need this process, only when a permit is left for them.
  */
 #include "lib/base/ctx.h"
 
@@ -23,6 +24,7 @@ void permits_give(void);
 
 /* False: enough wait already, or the process ends. */
 bool permits_begin_wait(void);
+bool permits_begin_wait_for_clients(void);
 void permits_end_wait(void);
 
 /* Nobody waits from now on: permits_are_closed() tells those who do. */

@@ -35,9 +35,10 @@ enum {
     STACK_BYTES = 1 << 20,
     REPLY_BYTES = 1 << 20, /* buffered, beyond it is streamed */
     KEPT_REPLY_BYTES = 64 * 1024,
-    SILENCE_S = 30,    /* of a peer that we read from or write to */
-    BRIEF_MS = 900,    /* to find MongoDB, and its silence, on ROUTE_BRIEF */
-    BRIEF_OP_MS = 800, /* of one operation there */
+    SILENCE_S = 30,      /* of a peer that we read from or write to */
+    BRIEF_MS = 900,      /* to find MongoDB, and its silence, on ROUTE_BRIEF */
+    BRIEF_OP_MS = 800,   /* of one operation there */
+    BRIEF_GET_MS = 1800, /* of all that a GET there does */
     DRAIN_BODY_MAX = 64 * 1024,
     THREADS_MAX = 256,  /* of FCGI_THREADS */
     LAST_CALL_MS = 100, /* for the first bytes of an accepted connection */
@@ -148,6 +149,16 @@ static enum err run_io(struct worker *w, struct request *q,
     return err;
 }
 
+/* Who asks for the state of things has an answer within 2 s. */
+static void limit_time(struct ctx *c, const struct route *route)
+{
+    ms end = clock_mono_ms() + BRIEF_GET_MS;
+
+    if ((route->flags & ROUTE_BRIEF) && route->method == HTTP_GET &&
+        end < c->deadline)
+        c->deadline = end;
+}
+
 /* What the router refuses is counted too, without waiting for a permit. */
 static enum err refuse(struct ctx *c, const struct request *q,
                        struct reply *out, enum err err)
@@ -178,6 +189,7 @@ static enum err answer(struct worker *w, struct request *q, struct reply *out)
     if (!route)
         return OK;
     measure_route(q, route);
+    limit_time(c, route);
     if (guard_needs_io(c, route))
         return run_io(w, q, route, out);
     return run_route(c, q, route, out);

@@ -76,9 +76,9 @@ static str cut_host(str path)
 
 enum err url_split_path(struct arena *a, str path, struct url_path *out)
 {
-    struct url_path got = {.n = 0};
     str piece;
 
+    out->n = 0;
     path = cut_host(path);
     if (!str_starts(path, STR("/")))
         return ERR_ROUTE_NOT_FOUND;
@@ -88,16 +88,15 @@ enum err url_split_path(struct arena *a, str path, struct url_path *out)
     while (str_cut(&path, '/', &piece)) {
         enum err err;
 
-        if (piece.n == 0 || got.n == URL_SEGMENTS_MAX)
+        if (piece.n == 0 || out->n == URL_SEGMENTS_MAX)
             return ERR_ROUTE_NOT_FOUND;
         err = decode(a, piece, DECODE_PATH, &piece);
         if (err)
             return err;
         if (str_eq(piece, STR(".")) || str_eq(piece, STR("..")))
             return ERR_BAD_PATH;
-        got.segment[got.n++] = piece;
+        out->segment[out->n++] = piece;
     }
-    *out = got;
     return OK;
 }
 

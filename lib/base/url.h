@@ -23,7 +23,7 @@ struct url_path {
  * path is the request URI up to '?'; one trailing slash is ignored, and so
  * is "http://host" in front. ERR_BAD_PATH for a broken escape, NUL, invalid
  * UTF-8 and dot segments (encoded ones too); ERR_ROUTE_NOT_FOUND for an empty
- * segment and for too many.
+ * segment and for too many; *out then has the segments before the bad one.
  */
 MUST_CHECK enum err url_split_path(struct arena *a, str path,
                                    struct url_path *out);

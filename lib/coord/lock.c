@@ -431,6 +431,9 @@ enum err lock_list(struct ctx *c, struct lock_place *place,
             return ERR_OVERLOADED;
         page.rows = rows + n;
         page.max = LOCK_LIST_BATCH;
+        /* a call that is cut costs the connection: rather none */
+        if (n > 0 && ctx_left_ms(c) < LOCK_CALL_MS)
+            return unavailable(c);
         if (settle(c, place, list_step, &page).result != LOCK_DONE)
             return unavailable(c);
         n += page.rows_n;

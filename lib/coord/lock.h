@@ -80,8 +80,8 @@ struct lock_place {
     struct dataset dataset;
 };
 
-/* 1 to LOCK_NAME_MAX of the allowed bytes; no part between slashes that is
- * empty, "." or "..", which no path can hold. */
+/* 1 to LOCK_NAME_MAX of the allowed bytes; neither "." nor "..", which no path
+ * can hold. */
 bool lock_is_name(str s);
 bool lock_is_owner(str s);
 

@@ -2,11 +2,6 @@
 #include "lib/base/utf8.h"
 #include "lib/coord/lock.h"
 
-static bool is_part(str part)
-{
-    return part.n > 0 && !str_eq(part, STR(".")) && !str_eq(part, STR(".."));
-}
-
 static bool may_be_in_name(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
@@ -16,15 +11,11 @@ static bool may_be_in_name(char c)
 
 bool lock_is_name(str s)
 {
-    str part;
-
-    if (s.n == 0 || s.n > LOCK_NAME_MAX)
+    if (s.n == 0 || s.n > LOCK_NAME_MAX || str_eq(s, STR(".")) ||
+        str_eq(s, STR("..")))
         return false;
     for (size_t i = 0; i < s.n; i++)
         if (!may_be_in_name(s.p[i]))
-            return false;
-    while (str_cut(&s, '/', &part))
-        if (!is_part(part))
             return false;
     return true;
 }

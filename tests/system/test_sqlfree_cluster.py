@@ -1,12 +1,14 @@
 """The program sqlfree: who leads, giving that up, and the locks of users."""
 
 import re
+import socket
+import subprocess
 import time
 import uuid
 
 import pytest
 
-from cluster import Instance, wait_until
+from cluster import CLI, Instance, wait_until
 from locks import acquire, listing, release, wait_granted
 
 HOMES = {"redis": {}, "mongo": {"REDIS_URL": "none"}}
@@ -18,6 +20,15 @@ def api(request, servers):
     with Instance(servers, workers=True, **HOMES[request.param]) as instance:
         wait_granted(instance)
         yield instance
+
+
+@pytest.fixture
+def silent():
+    """The URI of a MongoDB that accepts and says nothing."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(64)
+        yield f"mongodb://127.0.0.1:{s.getsockname()[1]}/"
 
 
 @pytest.fixture
@@ -57,6 +68,19 @@ def test_resign_gives_up_and_lingers(api):
     assert f"Given up: cron, term {before}." in got.stderr
     words = terms(api)["cron"]
     assert words[:2] == ["-", str(before)] or int(words[1]) > before
+
+
+def test_stop_hooks_do_not_wait_long_for_mongodb(silent):
+    begun = time.monotonic()
+    got = subprocess.run(
+        [CLI, "resign", "--linger", "1s"],
+        env={"MONGODB_CONNECTION_STRING": silent, "REDIS_URL": "none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert got.returncode == 1 and "DB_UNAVAILABLE" in got.stderr
+    assert 1 <= time.monotonic() - begun < 12
 
 
 def test_who_does_not_lead_resigns_at_once(api):
@@ -107,7 +131,7 @@ def test_owners_do_not_steer_the_terminal(api, key, servers, db):
         ("locks drop a", "unknown command locks drop"),
         ("locks list all", "all"),
         ("locks release", "expected the key"),
-        ("locks release a//b --token x", "expected the key"),
+        ("locks release .. --token x", "expected the key"),
         ("locks release a", "--token: expected"),
         ("locks release a --token", "--token: expected a value"),
         ("locks release a --token short", "--token: expected"),
