@@ -132,6 +132,13 @@ if build/fcgi-app --print-config 2>/dev/null | grep -q '^AUTH_ENABLED=true ' &&
 fi
 [ -n "$own_db" ] || conf/dev/seed.sh "$base" "$key"
 
+# the cluster opens a moment later; without it all else works
+mode() { curl -fsS "$base/health" | grep -o '"mode":"[a-z]*"' | cut -d'"' -f4; }
+for ((i = 0; i < 100; i++)); do
+    [ "$(mode)" = degraded ] || break
+    sleep 0.1
+done
+
 cat <<EOF
 
 sql-free answers on $base behind $web.
@@ -142,11 +149,16 @@ sql-free answers on $base behind $web.
   curl -d '{"name":"Ann","age":41}' $base/api/db/users
   curl $base/api/management/collections
   curl $base/health
+  curl $base/api/cluster/status
+  curl -d '{"key":"report","ttlMs":10000}' $base/api/cluster/locks
 
 ${key:+Access is on: add to each  -H 'Authorization: Bearer $key'
 }API keys: build/sqlfree --env-file build/run/run.env keys create|list|revoke
+Cluster: build/sqlfree --env-file build/run/run.env leader|resign|locks list
 Logs and data: build/run. Ctrl-C stops everything.
 EOF
+[ "$(mode)" != degraded ] ||
+    echo "Redis cannot be used, build/run/workers.log says why: no locks." >&2
 # ends when one of ours ends, which is then told
 wait -n "${pids[@]}" || true
 echo "run: one of the servers ended; see the logs in build/run" >&2
