@@ -61,8 +61,8 @@ BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
-.PHONY: all setup run test lint format check cases system frontends platform san fuzz \
-	bench clean help
+.PHONY: all setup run test lint format check mutants cases system frontends \
+	platform san fuzz bench clean help
 
 PROGRAMS := fcgi-app workers sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs
@@ -120,7 +120,8 @@ $(B)/sqlfree: $(call objs,cli) $(LIBS)
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
 		$(B)/obj/tests/unit/mongod.o \
-		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o $(LIBS)
+		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
+		$(B)/obj/tests/unit/home.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
@@ -148,6 +149,9 @@ $(CLOCK): tests/toxics/clock.c
 
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
+
+mutants: all $(UNIT) ## each guard of lib/coord taken away: its test must fail
+	@$(PY) tests/mutations/mutants.py
 
 export MODE
 cases: all ## the .case files through nginx and lighttpd

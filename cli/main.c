@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "lib/base/clock.h"
 #include "lib/base/program.h"
+#include "lib/coord/rds.h"
 #include "lib/data/mongo.h"
 
 enum {
@@ -73,6 +74,7 @@ static int run(const struct conf *conf, const struct command *command,
         (void)ctx_no_memory(&c);
     code = c.mongo ? command->run(&c, w) : command_failed(&c, w);
     ctx_done(&c);
+    rds_free(c.rds);
     mongo_client_free(c.mongo);
     mongo_pool_free(pool);
     return code;

@@ -146,7 +146,6 @@ struct looker {
     struct ctx ctx;
     ms last_up;     /* monotonic */
     enum err told;  /* of the last look at the others */
-    size_t live;    /* instances, as last seen */
     ms next_schema; /* monotonic; 0: it is applied */
 };
 
@@ -166,23 +165,6 @@ static void note_db(struct looker *l, bool up, const char *reason)
     mongo_set_away(l->task->pool, now - l->last_up >= AWAY_AFTER_MS);
 }
 
-/* Each number of instances that is not the wanted one is told once. */
-static void note_scale(struct looker *l)
-{
-    const struct conf *conf = l->ctx.conf;
-    size_t was = l->live;
-
-    l->live = cluster_get(&l->ctx)->view.instances_n;
-    ctx_reset(&l->ctx);
-    if (l->live != was && l->live > 0 && has_flag(REDIS_ON) &&
-        ((int64_t)l->live < conf->cluster_scaling_min_instances ||
-         (int64_t)l->live > conf->cluster_scaling_max_instances))
-        log_note(LOG_INFO, "cluster.scaling",
-                 "%zu instances are alive; wanted are %lld to %lld", l->live,
-                 (long long)conf->cluster_scaling_min_instances,
-                 (long long)conf->cluster_scaling_max_instances);
-}
-
 static void look_at_others(struct looker *l)
 {
     struct ctx *c = &l->ctx;
@@ -198,8 +180,6 @@ static void look_at_others(struct looker *l)
     l->told = err;
     if (err)
         cluster_look_failed();
-    else
-        note_scale(l);
 }
 
 static bool look_at_db(struct looker *l)

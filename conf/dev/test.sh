@@ -38,6 +38,7 @@ make() { command make --no-print-directory "$@"; }
 stage build make all
 stage lint make lint
 stage unit make check
+stage mutants make mutants
 stage "unit, sanitizers" make MODE=san check
 stage cases make cases
 stage "cases, sanitizers" make MODE=san cases

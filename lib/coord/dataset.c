@@ -115,12 +115,15 @@ static enum err finish(struct ctx *c, bson_t *cmd, bson_t *out_doc)
     return err;
 }
 
-/* A text that is no id, or no text, is as good as none. */
+/* As dataset_note() reads it: a text that is no id, or no text, is as good as
+ * none, and so is one without a home. */
 #define STORED_ID                                                              \
-    "{", "$cond", "[", "{", "$eq", "[", "{", "$type", "$dataset", "}",         \
-        "string", "]", "}", "{", "$cond", "[", "{", "$regexMatch", "{",        \
-        "input", "$dataset", "regex", "^[0-9a-fA-F]{16}$", "}", "}",           \
-        "$dataset", "", "]", "}", "", "]", "}"
+    "{", "$cond", "[", "{", "$and", "[", "{", "$eq", "[", "{", "$type",        \
+        "$dataset", "}", "string", "]", "}", "{", "$in", "[", "$home", "[",    \
+        "redis", "mongo", "]", "]", "}", "]", "}", "{", "$cond", "[", "{",     \
+        "$regexMatch", "{", "input", "$dataset", "regex",                      \
+        "^[0-9a-fA-F]{16}\\z", "}", "}", "$dataset", "", "]", "}", "", "]",    \
+        "}"
 
 /* As long a number as `path` holds, if it is one below `end`; else 0. */
 #define WHOLE(path, end)                                                       \

@@ -32,6 +32,7 @@ struct turn {
 static void move(struct keeper *k, enum keeper_step to)
 {
     k->step = to;
+    k->told = false;
     if (to != KEEPER_WATCH)
         return;
     k->cursor[0] = k->id[0] = '\0';
@@ -59,10 +60,10 @@ static str key(struct turn *t, const char *rest)
 
 /* ---- fences */
 
-/* Beyond the end a number is nonsense that somebody stored. */
+/* What leaves no room to reserve above it is nonsense that somebody stored. */
 static int64_t sane(int64_t us)
 {
-    return us > 0 && us < DATASET_FENCE_END ? us : 0;
+    return us > 0 && us < DATASET_FENCE_END - 2 * ahead_us ? us : 0;
 }
 
 /* The greatest fence that Redis may have given or would give now. */
@@ -91,6 +92,17 @@ static enum err reserve(struct turn *t)
     return err;
 }
 
+/* A user of Redis who may not do this is named once a step. */
+static void note_refusal(struct turn *t, enum rds_result result)
+{
+    if (result != RDS_ERR || t->k->told)
+        return;
+    t->k->told = true;
+    log_note(LOG_WARN, "dataset.refused",
+             "Redis refuses what the data set needs: %s",
+             rds_reason(t->w->rds));
+}
+
 /* *out: the number that it gave; -1: Redis holds another data set. */
 static enum rds_result run(struct turn *t, enum lua lua, const str *keys,
                            size_t keys_n, const str *args, size_t args_n,
@@ -101,6 +113,7 @@ static enum rds_result run(struct turn *t, enum lua lua, const str *keys,
     enum rds_result result =
         rds_run(t->w->rds, &script, deadline_of(t->c), &t->c->arena, &reply);
 
+    note_refusal(t, result);
     *out = result == RDS_OK && reply.kind == RDS_INT ? reply.number : -1;
     return result;
 }
@@ -154,6 +167,8 @@ static enum keeper_verdict watch_redis(struct turn *t)
         return begin(t, KEEPER_CLEAR, "Redis holds no data set");
     if (strcmp(s->held, d->id) == 0) {
         k->differs_since = 0;
+        if (sane(s->fence) == 0)
+            return begin(t, KEEPER_NAME, "Redis holds no last fence");
         if (sane(s->fence_max) - fence_floor(s) < least_us)
             return raise_reservation(t);
         return KEEPER_IDLE;
@@ -211,11 +226,15 @@ static enum keeper_verdict clear(struct turn *t)
     str words[] = {STR("SCAN"),  str_of(k->cursor[0] ? k->cursor : "0"),
                    STR("MATCH"), key(t, k->whole ? "[ql]:*" : "q:*"),
                    STR("COUNT"), STR("500")};
+    enum rds_result result;
     struct rds_reply r;
 
-    if (!can_ask_redis(t->w) ||
-        rds_call(t->w->rds, words, sizeof words / sizeof *words,
-                 deadline_of(t->c), &t->c->arena, &r) != RDS_OK)
+    if (!can_ask_redis(t->w))
+        return KEEPER_IDLE;
+    result = rds_call(t->w->rds, words, sizeof words / sizeof *words,
+                      deadline_of(t->c), &t->c->arena, &r);
+    note_refusal(t, result);
+    if (result != RDS_OK)
         return KEEPER_IDLE;
     if (r.kind != RDS_LIST || r.items_n != 2 || r.items[0].kind != RDS_TEXT ||
         r.items[1].kind != RDS_LIST)

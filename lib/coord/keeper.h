@@ -5,7 +5,7 @@
  *
  *   WATCH --missing--> CLEAR --left over keys are gone--> NAME --> OPEN -->
  * WATCH |                                                    ^
- *     +--another id, in two looks 0.4 s apart--------------+
+ *     +--another id, in two looks 0.4 s apart; no fence----+
  *     +--home is not the configured one--> CLEAR (Redis) or NAME (MongoDB)
  *
  * NAME draws an id and writes it to MongoDB, guarded by the term; OPEN raises
@@ -36,6 +36,7 @@ struct keeper {
     char cursor[24];               /* of SCAN; "" not begun */
     int64_t reserved;              /* in MongoDB, not yet in Redis; 0: none */
     ms differs_since;              /* boot clock; 0: it does not differ */
+    bool told;                     /* that Redis refuses what the step asks */
     ms changed_boot;               /* last change; older looks do not count */
 };
 

@@ -172,10 +172,17 @@ static enum lock_result release_step(struct ctx *c,
 /* Best effort, in time of its own; else its ttl ends it. */
 static void give_back(struct ctx *c, struct lock_place *place, struct lock *l)
 {
-    ms deadline = c->deadline;
+    ms deadline = c->deadline, end = clock_mono_ms() + GIVE_BACK_MS;
+    enum lock_result result;
 
-    c->deadline = clock_mono_ms() + GIVE_BACK_MS;
-    (void)call_home(c, place, c->deadline, release_step, l);
+    c->deadline = end;
+    for (;;) {
+        result = call_home(c, place, end, release_step, l);
+        if ((result != LOCK_AWAY && result != LOCK_UNKNOWN) ||
+            clock_mono_ms() + REPEAT_MS >= end)
+            break;
+        poll(NULL, 0, REPEAT_MS);
+    }
     c->deadline = deadline;
 }
 
@@ -205,7 +212,8 @@ static enum err acquire_try(struct ctx *c, struct lock_place *place,
     return unwanted ? nobody_waits(c) : unavailable(c);
 }
 
-/* At the latest when the holder's time ends; 0: there is no time for more. */
+/* At the latest when the holder's time ends; not above 0: there is no time for
+ * one more try. */
 static ms wait_of(const struct ctx *c, const struct lock_place *place,
                   const struct lock_holder *holder, ms end)
 {
@@ -214,8 +222,8 @@ static ms wait_of(const struct ctx *c, const struct lock_place *place,
     ms wait = b->wait_least_ms + id_chance() % span;
     ms now = clock_mono_ms();
 
-    if (end > c->deadline)
-        end = c->deadline;
+    if (end > c->deadline - LOCK_CALL_MS)
+        end = c->deadline - LOCK_CALL_MS;
     if (wait > holder->left_ms)
         wait = holder->left_ms + 1;
     return wait < end - now ? wait : end - now;

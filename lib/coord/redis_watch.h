@@ -16,7 +16,7 @@ enum {
 struct redis_sight {
     ms boot; /* clock_boot_ms before it was asked; 0: never */
     bool answers, fit, evicts;
-    char held[DATASET_ID_MAX]; /* P:dataset, "" none; another's is cut */
+    char held[DATASET_ID_MAX]; /* P:dataset; "" none, "?" nonsense */
     int64_t fence, fence_max;  /* P:l:fence, P:l:max; 0 absent */
     int64_t time_us; /* TIME of Redis, and what fences are ahead of it */
     int64_t locks, locks_owned, locks_expired;

@@ -219,10 +219,13 @@ static enum err apply_row(struct ctx *c, const struct schema_row *row,
 
 enum err schema_apply_counted(struct ctx *c, struct schema_made *made)
 {
-    enum err err = OK;
+    enum err err = OK, one = OK;
 
-    for (size_t i = 0; err == OK && i < ROWS_N; i++)
-        err = apply_row(c, &schema_rows[i], made);
+    for (size_t i = 0; one != ERR_DB_UNAVAILABLE && i < ROWS_N; i++) {
+        one = apply_row(c, &schema_rows[i], made);
+        if (err == OK)
+            err = one;
+    }
     return err;
 }
 

@@ -16,7 +16,7 @@ struct schema_made {
     int collections, indexes, documents;
 };
 
-/* All of them. */
+/* All of them, also when one fails: the first failure is given. */
 MUST_CHECK enum err schema_apply(struct ctx *c);
 
 /* The same; what was made is added to *made, also when it fails half way. */

@@ -1,9 +1,10 @@
 #!lua
 -- dataset_look  KEYS: dataset, index, fence, max, ahead
 -- ARGV: prefix of locks, instance
--- gives the data set or '', last fence, greatest one allowed (0: none), time
--- in us and what fences are ahead of it, locks held, entries that have ended, locks of the instance among the
--- 1,000 that end first
+-- gives the data set or '' ('?': none that could be ours), last fence, greatest
+-- one allowed (0: none), time in us and what fences are ahead of it, locks
+-- held, entries that have ended, locks of the instance among the 1,000 that end
+-- first
 -- needs no id; refused without memory, when no lock can be had either
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
@@ -18,9 +19,13 @@ for i = 1, #names do
         owned = owned + 1
     end
 end
+local held = own[1] or ''
+if #held > 16 or held:find('%W') then held = '?' end
 local function whole(text)
     local n = tonumber(text or '')
-    return n and n >= 0 and n < 2^53 and n or 0
+    return n and n >= 0 and n < 2^52 and n or 0
 end
-return {own[1] or '', whole(own[2]), whole(own[3]), us + whole(own[4]),
+local ahead = whole(own[4])
+if us + ahead >= 4.5e15 then ahead = 0 end -- as lock_acquire
+return {held, whole(own[2]), whole(own[3]), us + ahead,
     all - ended, ended, owned}

@@ -27,7 +27,9 @@ end
 local last, max = tonumber(own[2]), tonumber(own[3])
 if not last or not max then return 'CLOSED' end
 -- with time: the last second of the data may have been lost by a restart
-local fence = math.max(last + 1, us + (tonumber(own[4] or '') or 0))
+local ahead = tonumber(own[4] or '') or 0
+if not (us + ahead < 4.5e15) then ahead = 0 end -- no fence can be so great
+local fence = math.max(last + 1, us + ahead)
 if not (fence <= max) then return 'CLOSED' end -- also of what is no number
 
 -- nothing is written before all types have shown to be right

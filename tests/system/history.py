@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from bson import Timestamp
 
@@ -167,12 +167,12 @@ def check_terms(terms: list[Term]) -> None:
 
 def led_share(terms: list[Term], begin: datetime, end: datetime) -> float:
     """The share of the server's time from begin to end that was led."""
-    led = 0.0
+    led = timedelta()
     for i, t in enumerate(terms):
         last = terms[i + 1].wall if i + 1 < len(terms) else end
         start, stop = max(t.wall, begin), min(t.until, last, end)
-        led += max(0.0, (stop - start).total_seconds())
-    return led / (end - begin).total_seconds()
+        led += max(timedelta(), stop - start)
+    return led / (end - begin)
 
 
 def check_locks(changes: list[Change]) -> None:

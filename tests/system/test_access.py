@@ -387,14 +387,19 @@ def test_limit_counts_who_calls_and_who_guesses(servers):
 def test_keys_that_cannot_be_indexed_are_told(servers):
     with Instance(servers, JWT_SECRET="s" * 32) as api, servers.client() as client:
         twins = [{"name": n, "hash": "same"} for n in "ab"]
-        client[api.database]["_api_keys"].insert_many(twins)
         api.app.stop()
+        client.drop_database(api.database)  # and what the start has made
+        client[api.database]["_api_keys"].insert_many(twins)
         api.env |= ON
         api.start_app()
         api.wait_ready()
         wait_until(
             "it is told",
             lambda: any(e["event"] == "auth.not_prepared" for e in api.events()),
+        )
+        wait_until(
+            "what else is stored is made ready all the same",
+            lambda: client[api.database]["_leader"].find_one("cron"),
         )
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+import fastcgi
 from access import bearer, new_key
 from cluster import Instance, wait_until
 from clusters import Cluster
@@ -274,7 +275,7 @@ class Waiter(threading.Thread):
                 break
             if self.reply.status != 409 or time.monotonic() > end:
                 break
-            time.sleep(0.05)
+            time.sleep(0.01)
         self.took = time.monotonic() - self.begun
 
     def leave(self) -> None:
@@ -292,6 +293,12 @@ def waits(api, key: str) -> bool:
     if waited:
         time.sleep(0.5)
     return waited
+
+
+def none_is_left(api, key: str) -> bool:
+    """All places are taken, by others: those get their turn first."""
+    time.sleep(0.3)
+    return not waits(api, key)
 
 
 def test_waiter_gets_what_is_released(api, key):
@@ -336,7 +343,7 @@ def test_wait_ends_with_the_request(servers, key):
 def test_waiters_are_a_quarter_and_the_others_are_served(api, key):
     token = taken(api, key, ttlMs=LONG)["token"]
     waiters = [Waiter(api, key, 30000) for _ in range(WAITERS)]
-    wait_until("no more wait", lambda: not waits(api, key))
+    wait_until("no more wait", lambda: none_is_left(api, key))
     for _ in range(50):
         assert told(acquire(api, key, waitMs=30000)) == (409, "LOCK_HELD")
         assert api.get("/api/db/none").status == 404
@@ -367,13 +374,29 @@ def test_waiter_is_never_in_the_way_of_the_release(servers, key):
 def test_client_that_goes_away_waits_no_longer(api, key):
     token = taken(api, key, ttlMs=LONG)["token"]
     waiters = [Waiter(api, key, 30000) for _ in range(WAITERS)]
-    wait_until("no more wait", lambda: not waits(api, key))
+    wait_until("no more wait", lambda: none_is_left(api, key))
     for waiter in waiters:
         waiter.leave()
     wait_until("their places are free", lambda: waits(api, key), 15)
     assert time.monotonic() - waiters[0].begun < 28
     assert release(api, key, token).status == 200
     assert acquire(api, key).status == 201, "it was granted to nobody"
+
+
+def test_web_server_that_aborts_is_waited_for_no_longer(api, key):
+    """Its connection lives on; nobody wants the answer."""
+    taken(api, key, ttlMs=LONG)
+    body = json.dumps({"key": key, "waitMs": 30000}).encode()
+    begun = time.monotonic()
+    with fastcgi.Client(api.socket) as c:
+        c.send(fastcgi.request(fastcgi.params_of("POST", PATH), body, keep=True))
+        c.s.settimeout(1)
+        with pytest.raises(TimeoutError):
+            c.s.recv(1)
+        c.s.settimeout(60)
+        c.send(fastcgi.record(fastcgi.ABORT))
+        assert not c.answer().ended
+    assert time.monotonic() - begun < 20
 
 
 def test_waiters_do_not_hold_up_the_end(servers, key):

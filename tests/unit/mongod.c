@@ -132,10 +132,12 @@ static void make_primary(mongoc_client_t *client, const char *host)
 {
     ms end = clock_mono_ms() + PATIENCE_MS;
 
-    assert_true(
-        succeeds(client, BCON_NEW("replSetInitiate", "{", "_id", "rs0",
-                                  "members", "[", "{", "_id", BCON_INT32(0),
-                                  "host", BCON_UTF8(host), "}", "]", "}")));
+    assert_true(succeeds(client, BCON_NEW("replSetInitiate", "{", "_id", "rs0",
+                                          /* no test needs the disk */
+                                          "writeConcernMajorityJournalDefault",
+                                          BCON_BOOL(false), "members", "[", "{",
+                                          "_id", BCON_INT32(0), "host",
+                                          BCON_UTF8(host), "}", "]", "}")));
     while (!is_primary(client)) {
         assert_true(clock_mono_ms() < end);
         nap();

@@ -110,8 +110,26 @@ void redis_do(struct rds *r, const str *words, size_t n)
 {
     struct rds_reply reply;
 
-    if (redis_ask(r, words, n, &reply) != RDS_OK)
+    if (rds_call(r, words, n, clock_mono_ms() + PATIENCE_MS, &redis.arena,
+                 &reply) != RDS_OK)
         fail_msg("%s", rds_reason(r));
+}
+
+str redis_snapshot(struct rds *r)
+{
+    static const char all[] =
+        "local keys, out = redis.call('KEYS', '*'), {} "
+        "table.sort(keys) "
+        "for i, key in ipairs(keys) do "
+        "  out[i] = key .. redis.call('DUMP', key) .. "
+        "           string.format('%.0f', redis.call('PEXPIRETIME', key)) "
+        "end return table.concat(out, '|')";
+    struct rds_reply reply;
+
+    if (rds_call(r, WORDS(STR("EVAL"), str_of(all), STR("0")),
+                 clock_mono_ms() + PATIENCE_MS, &redis.arena, &reply) != RDS_OK)
+        fail_msg("%s", rds_reason(r));
+    return reply.text;
 }
 
 void redis_setup(void)
@@ -124,4 +142,5 @@ void redis_setup(void)
         _exit(1);
     snprintf(socket_path, sizeof socket_path, "%s/redis.sock", folder);
     snprintf(url, sizeof url, "unix:%s?db=2", socket_path);
+    redis.url = url;
 }

@@ -10,6 +10,7 @@
 
 struct redis {
     pid_t pid;
+    const char *url;    /* after redis_setup() */
     struct arena arena; /* of replies, until the test ends */
 };
 extern struct redis redis;
@@ -33,7 +34,11 @@ struct rds *redis_open(const char *password);
 enum rds_result redis_ping(struct rds *r); /* within 5 s */
 void redis_await(struct rds *r);           /* until it answers */
 
-/* A command within 300 ms; redis_do fails the test unless it is RDS_OK. */
+/* A command within 300 ms; redis_do, which has the time that r gives it, fails
+ * the test unless it is RDS_OK. */
 enum rds_result redis_ask(struct rds *r, const str *words, size_t n,
                           struct rds_reply *out);
 void redis_do(struct rds *r, const str *words, size_t n);
+
+/* All keys with their bytes and their ends, until the test ends. */
+str redis_snapshot(struct rds *r);

@@ -87,6 +87,26 @@ static int64_t now_us(void)
     return clock_wall_ms() * 1000;
 }
 
+/* Else no lock would be granted while it is there. */
+static void nonsense_ahead_of_the_clock_counts_as_none(void **state)
+{
+    static const char *const held[] = {"9007199254740991", "inf", "nan", "x"};
+    struct rds *r = connect();
+    int64_t last = 0;
+
+    (void)state;
+    assert_true(open_set(r, STR(""), STR(DATASET), now_us()));
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++) {
+        int64_t fence;
+
+        redis_do(r, WORDS(STR("SET"), STR("p:l:ahead"), str_of(held[i])));
+        fence = granted(r, str_of(held[i]));
+        assert_true(fence > last);
+        last = fence;
+    }
+    rds_free(r);
+}
+
 /* The file lacked its last second: fences of that second are not given again,
  * although they are ahead of the clock. */
 static void lost_second_gives_no_fence_twice(void **state)
@@ -184,6 +204,7 @@ int main(void)
         WITH_SERVER(none_is_given_above_the_reservation),
         WITH_SERVER(another_data_set_gives_none),
         WITH_SERVER(fences_outlive_the_name),
+        WITH_SERVER(nonsense_ahead_of_the_clock_counts_as_none),
     };
 
     redis_setup();

@@ -340,6 +340,100 @@ static void old_looks_are_not_judged(void **state)
     close_world(&o);
 }
 
+/* One that cannot be ours: too long, of another type, ours and more. */
+static void nonsense_for_an_id_is_replaced(void **state)
+{
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    b = open_first(&o);
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:dataset"),
+                        STR("0123456789abcdef0123456789")));
+    settle(&o);
+    check_new(&o, &b);
+    assert_str(text_in_redis(&o, "unit:dataset"), stored(&o).id);
+
+    b.d = stored(&o);
+    redis_do(o.r, WORDS(STR("APPEND"), STR("unit:dataset"), STR("0")));
+    settle(&o);
+    check_new(&o, &b);
+    assert_str(text_in_redis(&o, "unit:dataset"), stored(&o).id);
+
+    b.d = stored(&o);
+    redis_do(o.r, WORDS(STR("DEL"), STR("unit:dataset"), STR("unit:l:fence"),
+                        STR("unit:l:max")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:dataset"), STR("a"), STR("b")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:l:fence"), STR("a"), STR("b")));
+    redis_do(o.r, WORDS(STR("HSET"), STR("unit:l:max"), STR("a"), STR("b")));
+    settle(&o);
+    check_new(&o, &b);
+    close_world(&o);
+}
+
+static void store_home(struct world *o, const char *home)
+{
+    renew_time(o->c);
+    (void)mongod_do(o->c,
+                    BCON_NEW("update", "_cluster", "updates", "[", "{", "q",
+                             "{", "_id", "redis", "}", "u", "{", "$set", "{",
+                             "home", BCON_UTF8(home), "}", "}", "}", "]"));
+}
+
+/* The id beside it is as good as none, and no sign of a greater term. */
+static void home_of_a_stranger_is_replaced(void **state)
+{
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    b = open_first(&o);
+    store_home(&o, "nowhere");
+    settle(&o);
+    check_new(&o, &b);
+    assert_int_equal(stored(&o).home, DATASET_REDIS);
+    close_world(&o);
+}
+
+/* Without a number of its own no lock would ever be granted again. */
+static void fences_that_are_gone_are_opened_anew(void **state)
+{
+    static const char *const held[] = {"no number", "9007199254740990", "-1",
+                                       "4503599627370495"};
+    struct world o;
+    struct before b;
+
+    open_world(&o, *state);
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++) {
+        b = open_first(&o);
+        redis_do(o.r, WORDS(STR("SET"), STR("unit:l:fence"), str_of(held[i])));
+        assert_int_equal(turn(&o), KEEPER_MORE);
+        settle(&o);
+        check_new(&o, &b);
+        assert_true(number_in_redis(&o, "unit:l:fence") <
+                    number_in_redis(&o, "unit:l:max"));
+    }
+    close_world(&o);
+}
+
+/* It is told, and heals when the user gets the right. */
+static void user_who_may_not_scan_is_named(void **state)
+{
+    struct world o;
+
+    open_world(&o, *state);
+    redis_do(o.r,
+             WORDS(STR("ACL"), STR("SETUSER"), STR("default"), STR("-scan")));
+    assert_int_equal(turn(&o), KEEPER_MORE);
+    assert_int_equal(slice(&o), KEEPER_IDLE);
+    assert_true(o.k.told);
+    redis_do(o.r,
+             WORDS(STR("ACL"), STR("SETUSER"), STR("default"), STR("+scan")));
+    settle(&o);
+    assert_false(o.k.told);
+    close_world(&o);
+}
+
 static int begin(void **state)
 {
     return redis_begin(state) || mongod_fresh(state);
@@ -366,6 +460,10 @@ int main(void)
         WITH_BOTH(hostile_numbers_in_redis_are_not_taken_over),
         WITH_BOTH(redis_that_is_unfit_or_away_is_let_be),
         WITH_BOTH(old_looks_are_not_judged),
+        WITH_BOTH(nonsense_for_an_id_is_replaced),
+        WITH_BOTH(home_of_a_stranger_is_replaced),
+        WITH_BOTH(fences_that_are_gone_are_opened_anew),
+        WITH_BOTH(user_who_may_not_scan_is_named),
     };
 
     redis_setup();

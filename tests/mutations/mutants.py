@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+"""mutants - each guard of the cluster layer taken away once: the test that
+stands for it must fail then.
+
+    mutants.py [NAME...]     without names: all of them (make mutants)
+
+A mutant is a text of a file, found exactly once (blanks count alike, so that
+the formatter may wrap it), what stands there instead, and the unit test
+program that must fail. A text that is not found, code that does not compile
+and a test that fails without any mutant are errors: they would prove nothing.
+Works on copies of the tree, with what make has built."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = "build/release/tests/unit"
+COPIES = 2  # of the tree, each with one mutant at a time
+LIMIT_S = 120  # of a test program; one that hangs has failed
+FAILED = "[  FAILED  ]"
+
+
+@dataclass
+class Mutant:
+    name: str
+    file: str
+    text: str
+    instead: str
+    killer: str
+
+
+LUA = "sql-free-schemas/redis/"
+COORD = "lib/coord/"
+FENCE_OF_LOCK = "math.max(last + 1, us + ahead)"
+
+MUTANTS = [
+    # locks in Redis
+    Mutant(
+        "renewed with any token",
+        LUA + "lock_renew.lua",
+        "if held[1] ~= ARGV[3] then return 'LOST' end",
+        "",
+        "test_lock",
+    ),
+    Mutant(
+        "released with any token",
+        LUA + "lock_release.lua",
+        "if held[1] ~= ARGV[3] then return 'LOST' end",
+        "",
+        "test_lock",
+    ),
+    Mutant(
+        "same token is a stranger",
+        LUA + "lock_acquire.lua",
+        "if held[1] == ARGV[3] then",
+        "if false then",
+        "test_lock",
+    ),
+    Mutant(
+        "granted to everybody",
+        LUA + "lock_acquire.lua",
+        "if held[1] then",
+        "if false then",
+        "test_lock",
+    ),
+    Mutant(
+        "fences without time",
+        LUA + "lock_acquire.lua",
+        FENCE_OF_LOCK,
+        "last + 1",
+        "test_fence",
+    ),
+    Mutant(
+        "fences of time alone",
+        LUA + "lock_acquire.lua",
+        FENCE_OF_LOCK,
+        "us",
+        "test_fence",
+    ),
+    Mutant(
+        "fences that run with the clock, not from the start of the data set",
+        LUA + "dataset_open.lua",
+        "math.max(0, last - us)",
+        "0",
+        "test_fence",
+    ),
+    Mutant(
+        "fences above the reservation",
+        LUA + "lock_acquire.lua",
+        "if not (fence <= max) then return 'CLOSED' end",
+        "",
+        "test_fence",
+    ),
+    Mutant(
+        "granted in another data set",
+        LUA + "lock_acquire.lua",
+        "if own[1] ~= ARGV[1] then return 'DATASET' end",
+        "",
+        "test_fence",
+    ),
+    Mutant(
+        "opened over what was not seen",
+        LUA + "dataset_open.lua",
+        "if held ~= ARGV[1] then return 0 end",
+        "",
+        "test_fence",
+    ),
+    # locks in MongoDB, and in either
+    Mutant(
+        "renewed and released in MongoDB with any token",
+        COORD + "mongo_lock.c",
+        'BCON_UTF8(l->token), "]"',
+        '"$tok", "]"',
+        "test_lock",
+    ),
+    Mutant(
+        "locks of another data set are held",
+        COORD + "mongo_lock.c",
+        '"$ds", BCON_UTF8(d->id)',
+        "BCON_UTF8(d->id), BCON_UTF8(d->id)",
+        "test_mongo_lock",
+    ),
+    Mutant(
+        "lower fence after a higher one",
+        COORD + "mongo_lock.c",
+        '"$gte", "[", "$fence", BCON_INT64(number)',
+        '"$gte", "[", "$fence", BCON_INT64(INT64_MAX)',
+        "test_mongo_lock",
+    ),
+    Mutant(
+        "number taken when the locks had left",
+        COORD + "mongo_lock.c",
+        "return now.home == DATASET_MONGO && strcmp(now.id, d->id) == 0",
+        "return now.home == DATASET_MONGO || now.home != DATASET_MONGO",
+        "test_lock_home",
+    ),
+    Mutant(
+        "second home",
+        COORD + "lock.c",
+        "return d->id[0] && d->home == dataset_home_of(c->conf);",
+        "(void)c; return d->id[0];",
+        "test_lock_home",
+    ),
+    Mutant(
+        "grant that nobody wants is kept",
+        COORD + "lock.c",
+        "if (s.result == LOCK_DONE || s.unsure) give_back",
+        "if (0) give_back",
+        "test_lock",
+    ),
+    # the leader
+    Mutant(
+        "term taken before its end",
+        COORD + "leader.c",
+        '"$lte", "[", "$$until", "$$NOW"',
+        '"$lte", "[", BCON_INT32(0), "$$NOW"',
+        "test_leader",
+    ),
+    Mutant(
+        "reserved term taken by another one",
+        COORD + "leader.c",
+        '"$eq", "[", "$$next", BCON_DOCUMENT(&me)',
+        '"$eq", "[", BCON_DOCUMENT(&me), BCON_DOCUMENT(&me)',
+        "test_leader",
+    ),
+    Mutant(
+        "renewed and resigned with any token",
+        COORD + "leader.c",
+        'BCON_INT64(t->term), "tok", BCON_UTF8(t->token));',
+        "BCON_INT64(t->term));",
+        "test_leader",
+    ),
+    Mutant(
+        "validity without an end",
+        COORD + "campaign.c",
+        "return k->leading && clock_boot_ms() < k->valid_until;",
+        "return k->leading;",
+        "test_campaign",
+    ),
+    Mutant(
+        "data set named by an older term",
+        COORD + "dataset.c",
+        'WHOLE("$term", LEADER_TERM_MAX), BCON_INT64(term)',
+        "BCON_INT64(0), BCON_INT64(term)",
+        "test_dataset",
+    ),
+    Mutant(
+        "data set named over another one",
+        COORD + "dataset.c",
+        '"$eq", "[", STORED_ID, BCON_UTF8(seen)',
+        '"$eq", "[", BCON_UTF8(seen), BCON_UTF8(seen)',
+        "test_dataset",
+    ),
+    Mutant(
+        "opened without a reservation in MongoDB",
+        COORD + "keeper.c",
+        "if (!can_ask_redis(t->w) || reserve(t) != OK)",
+        "t->k->reserved = fence_floor(&t->w->sight) + ahead_us;"
+        "if (!can_ask_redis(t->w))",
+        "test_keeper",
+    ),
+    # who is there
+    Mutant(
+        "the dead live on",
+        COORD + "view.c",
+        "BCON_INT32(VIEW_ALIVE_MS)",
+        "BCON_INT32(1 << 30)",
+        "test_view",
+    ),
+    Mutant(
+        "any data set is usable",
+        COORD + "usable.c",
+        "strcmp(held, d->id) == 0",
+        "held[0] != 0",
+        "test_usable",
+    ),
+]
+
+
+class Broken(Exception):
+    """A mutant that cannot be tried."""
+
+
+def mutate(text: str, mutant: Mutant) -> str:
+    pattern = r"\s*".join(
+        re.escape(part) for part in re.findall(r"\w+|[^\w\s]", mutant.text)
+    )
+    found = list(re.finditer(pattern, text))
+    if len(found) != 1:
+        raise Broken(f"{mutant.file}: found {len(found)} times: {mutant.text}")
+    (match,) = found
+    return text[: match.start()] + mutant.instead + text[match.end() :]
+
+
+class Tree:
+    """A copy of the sources and of the release build, times kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if k not in ("CI", "MODE")}
+        self.env.pop("MAKEFLAGS", None)
+        self.env["ROOT"] = str(folder)
+        listed = subprocess.check_output(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True
+        )
+        for name in listed.splitlines():
+            if (ROOT / name).is_file():
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        shutil.copytree(ROOT / "build/release", folder / "build/release", symlinks=True)
+        (folder / "build/venv").symlink_to((ROOT / "build/venv").resolve())
+
+    def build(self, killer: str) -> None:
+        argv = ["make", "-s", f"{UNIT}/{killer}"]
+        done = subprocess.run(
+            argv, cwd=self.folder, env=self.env, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise Broken(f"make: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    def fails(self, killer: str) -> bool:
+        """Ends with the first test that fails."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            process = subprocess.Popen(
+                [self.folder / UNIT / killer],
+                cwd=scratch,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            late = threading.Timer(LIMIT_S, end, [process])
+            late.start()
+            passed = 0
+            for line in process.stdout:
+                passed += "[       OK ]" in line
+                if FAILED in line:
+                    break
+            else:
+                code = process.wait()
+                late.cancel()
+                return code != 0 or passed == 0
+            late.cancel()
+            end(process)
+            return True
+
+    def attempt(self, mutant: Mutant) -> bool:
+        path = self.folder / mutant.file
+        text = path.read_text()
+        try:
+            path.write_text(mutate(text, mutant))
+            self.build(mutant.killer)
+            return self.fails(mutant.killer)
+        finally:
+            path.write_text(text)
+
+
+def end(process: subprocess.Popen) -> None:
+    """With the servers of its tests, which are in its session."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+class Run:
+    def __init__(self, folder: Path) -> None:
+        self.trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
+        for i in range(COPIES):
+            self.trees.put(Tree(folder / str(i)))
+
+    def tell(self, begun: float, word: str, name: str, why: str = "") -> bool:
+        print(f"{time.monotonic() - begun:6.1f} s  {word:8}  {name}  {why}", flush=True)
+        return word in ("killed", "sound")
+
+    def sound(self, killer: str) -> bool:
+        """It passes as long as nothing is changed."""
+        tree, begun = self.trees.get(), time.monotonic()
+        try:
+            tree.build(killer)
+            if tree.fails(killer):
+                return self.tell(begun, "FAILS", killer, "without any mutant")
+            return self.tell(begun, "sound", killer)
+        except Broken as error:
+            return self.tell(begun, "BROKEN", killer, str(error))
+        finally:
+            self.trees.put(tree)
+
+    def kill(self, mutant: Mutant) -> bool:
+        tree, begun = self.trees.get(), time.monotonic()
+        try:
+            killed = tree.attempt(mutant)
+            return self.tell(begun, "killed" if killed else "LIVES", mutant.name)
+        except Broken as error:
+            return self.tell(begun, "BROKEN", mutant.name, str(error))
+        finally:
+            self.trees.put(tree)
+
+
+def main(names: list[str]) -> int:
+    chosen = [m for m in MUTANTS if not names or m.name in names]
+    if len(chosen) != (len(set(names)) or len(MUTANTS)):
+        sys.exit("no such mutant; there are:\n" + "\n".join(m.name for m in MUTANTS))
+    folder = Path(tempfile.mkdtemp(prefix="sfm"))
+    try:
+        run = Run(folder)
+        with ThreadPoolExecutor(COPIES) as pool:
+            sound = list(pool.map(run.sound, sorted({m.killer for m in chosen})))
+            killed = list(pool.map(run.kill, chosen)) if all(sound) else [False]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{sum(killed)} passed, {len(killed) - sum(killed)} failed")
+    return 0 if all(killed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,325 @@
+/* test_lock_away - lost replies, and homes that do not answer */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "tests/unit/home.h"
+
+enum {
+    LONG_MS = 60000,
+    ANSWER_MS = 4000, /* 900 are meant */
+    PATIENT_MS = 20000
+};
+
+/*
+ * The relay: a process between us and Redis that can lose replies: the script
+ * is done, then the connection is cut.
+ */
+struct losses {
+    int left;      /* so many more */
+    char word[16]; /* of scripts with this word */
+};
+
+static struct {
+    pid_t pid;
+    struct losses *lose; /* shared */
+    char url[sizeof(struct sockaddr_un) + 16];
+} relay;
+
+static struct sockaddr_un address(const char *path, size_t n)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+    assert_true(n < sizeof a.sun_path);
+    memcpy(a.sun_path, path, n);
+    return a;
+}
+
+static bool pass(int from, int to, bool *script)
+{
+    char bytes[8192];
+    ssize_t n = read(from, bytes, sizeof bytes);
+
+    if (n <= 0)
+        return false;
+    if (script && memmem(bytes, (size_t)n, "EVAL", 4) &&
+        memmem(bytes, (size_t)n, relay.lose->word, strlen(relay.lose->word)))
+        *script = true;
+    return write(to, bytes, (size_t)n) == n;
+}
+
+static bool lost(bool script)
+{
+    return script && relay.lose->left > 0 && relay.lose->left--;
+}
+
+static void serve(int client, int server)
+{
+    struct pollfd p[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
+    bool script = false;
+
+    while (poll(p, 2, -1) > 0) {
+        if (p[1].revents && (lost(script) || !pass(server, client, NULL)))
+            break;
+        if (p[1].revents)
+            script = false;
+        if (p[0].revents && !pass(client, server, &script))
+            break;
+    }
+    close(client);
+    close(server);
+}
+
+static void run_relay(int listener, const struct sockaddr_un *redis_at)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        int client = accept(listener, NULL, NULL);
+        int server = socket(AF_UNIX, SOCK_STREAM, 0);
+
+        if (connect(server, (const struct sockaddr *)redis_at,
+                    sizeof *redis_at) == 0)
+            serve(client, server);
+    }
+}
+
+/* One connection at a time. */
+static int begin_relayed(void **state)
+{
+    str url = str_of(redis.url), path = str_from(url, strlen("unix:"));
+    struct sockaddr_un redis_at, own;
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int failed = home_redis(state);
+
+    redis_at = address(path.p, str_find(path, '?', 0));
+    own = address("relay.sock", strlen("relay.sock"));
+    unlink(own.sun_path);
+    assert_int_equal(bind(listener, (struct sockaddr *)&own, sizeof own), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    *relay.lose = (struct losses){0, ""};
+    fflush(NULL);
+    relay.pid = fork();
+    if (relay.pid == 0)
+        run_relay(listener, &redis_at);
+    close(listener);
+    rds_free(home.c->rds);
+    home.c->rds = NULL;
+    if (!getcwd(own.sun_path, sizeof own.sun_path))
+        return 1;
+    snprintf(relay.url, sizeof relay.url, "unix:%.80s/relay.sock?db=2",
+             own.sun_path);
+    mongod.conf->redis_url = relay.url;
+    return failed;
+}
+
+static int end_relayed(void **state)
+{
+    kill(relay.pid, SIGKILL);
+    waitpid(relay.pid, NULL, 0);
+    return home_end(state);
+}
+
+#define WITH_RELAY(test)                                                       \
+    cmocka_unit_test_setup_teardown(test, begin_relayed, end_relayed)
+
+/* Redis knows the scripts then: a lost reply is that of a thing done. */
+static void rehearse(void)
+{
+    struct lock l = home_take("a", LONG_MS);
+
+    assert_int_equal(home_renew(&l, LONG_MS), OK);
+    assert_int_equal(home_release(&l), OK);
+}
+
+static int64_t last_fence(void)
+{
+    struct rds_reply reply;
+    int64_t v = 0;
+
+    assert_int_equal(rds_call(rds_find(home.c),
+                              WORDS(STR("GET"), STR("t:l:fence")),
+                              clock_mono_ms() + 5000, &home.c->arena, &reply),
+                     RDS_OK);
+    assert_true(str_to_i64(reply.text, &v));
+    return v;
+}
+
+static void lost_grant_is_had_by_the_same_token(void **state)
+{
+    int64_t last = 0;
+    struct lock l;
+
+    (void)state;
+    rehearse();
+    for (int losses = 1; losses <= 3; losses++) {
+        relay.lose->left = losses;
+        l = home_take("a", LONG_MS);
+        assert_int_equal(relay.lose->left, 0);
+        assert_true(l.fence > last);
+        assert_int_equal(l.fence, last_fence()); /* it was granted once */
+        last = l.fence;
+        assert_int_equal(home_release(&l), OK);
+    }
+}
+
+static void lost_renewal_and_release_are_done(void **state)
+{
+    struct lock l, other;
+    int64_t fence;
+
+    (void)state;
+    rehearse();
+    l = other = home_take("a", LONG_MS);
+    fence = l.fence;
+    relay.lose->left = 1;
+    assert_int_equal(home_renew(&l, 2 * LONG_MS), OK);
+    assert_int_equal(relay.lose->left, 0);
+    assert_int_equal(l.fence, fence);
+    assert_in_range(home_row("a")->left_ms, LONG_MS + 1, 2 * LONG_MS);
+    relay.lose->left = 1;
+    other.token[0] = '\0';
+    assert_int_equal(home_release(&other), ERR_LOCK_NOT_HELD);
+    relay.lose->left = 1;
+    assert_int_equal(home_release(&l), OK);
+    assert_int_equal(l.held_ms, -1);
+    assert_null(home_row("a"));
+    assert_int_equal(home_release(&l), ERR_LOCK_NOT_FOUND);
+}
+
+/*
+ * What cannot be cleared up is no grant, and is not left behind. Only replies
+ * to an acquire are lost, which alone tells the owner.
+ */
+static void grant_never_heard_of_is_given_back(void **state)
+{
+    struct lock_ask ask = home_ask("a");
+    ms deadline = home.c->deadline;
+    struct lock_holder holder;
+    int64_t fence;
+    struct lock l;
+
+    (void)state;
+    rehearse();
+    fence = last_fence();
+    ask.owner = STR("loser");
+    memcpy(relay.lose->word, "loser", 6);
+    for (int i = 0; i < 10 && last_fence() == fence; i++) {
+        relay.lose->left = 1000000;
+        home.c->deadline = clock_mono_ms() + 150;
+        assert_int_equal(home_acquire(&ask, &l, &holder),
+                         ERR_REDIS_UNAVAILABLE);
+        home.c->deadline = deadline;
+        relay.lose->left = 0;
+        redis_await(home.c->rds);
+        assert_null(home_row("a"));
+    }
+    assert_true(last_fence() > fence);
+}
+
+/* ---- Redis does not answer, or is not there */
+
+static void assert_away_at_once(void)
+{
+    struct lock_ask ask = home_ask("x");
+    ms start = clock_mono_ms();
+    struct lock_holder holder;
+    struct lock_row *rows;
+    struct lock l;
+    size_t n;
+
+    ask.wait_ms = PATIENT_MS;
+    assert_int_equal(home_acquire(&ask, &l, &holder), ERR_REDIS_UNAVAILABLE);
+    assert_true(clock_mono_ms() - start < ANSWER_MS);
+    l = (struct lock){.name = "a", .token = "t"};
+    start = clock_mono_ms();
+    assert_int_equal(home_renew(&l, LONG_MS), ERR_REDIS_UNAVAILABLE);
+    assert_int_equal(home_release(&l), ERR_REDIS_UNAVAILABLE);
+    assert_true(clock_mono_ms() - start < 2 * ANSWER_MS);
+    start = clock_mono_ms();
+    assert_int_equal(lock_list(home.c, &home.place, &rows, &n),
+                     ERR_REDIS_UNAVAILABLE);
+    ctx_forgive(home.c);
+    assert_true(clock_mono_ms() - start < ANSWER_MS);
+    assert_null(mongod_find(home.c, "_locks", "x"));
+    assert_null(mongod_find(home.c, "_locks", "a"));
+}
+
+static void hung_redis_is_away(void **state)
+{
+    struct lock l = home_take("a", LONG_MS);
+
+    (void)state;
+    kill(redis.pid, SIGSTOP);
+    assert_away_at_once();
+    kill(redis.pid, SIGCONT);
+    redis_await(home.c->rds);
+    assert_int_equal(home_renew(&l, LONG_MS), OK);
+    assert_int_equal(home_release(&l), OK);
+}
+
+static void dead_redis_is_away_and_an_empty_one_not_used(void **state)
+{
+    struct lock l = home_take("a", LONG_MS), next;
+
+    (void)state;
+    redis_stop();
+    assert_away_at_once();
+    redis_start("--appendonly", "no");
+    redis_await(home.c->rds);
+    assert_away_at_once(); /* without a data set */
+    home_name("redis", HOME_OTHER);
+    home_open(HOME_OTHER);
+    home.place = (struct lock_place){0};
+    assert_int_equal(home_renew(&l, LONG_MS), ERR_LOCK_NOT_FOUND);
+    next = home_take("a", LONG_MS);
+    assert_true(next.fence > l.fence);
+    assert_int_equal(home_renew(&l, LONG_MS), ERR_LOCK_NOT_HELD);
+}
+
+/* Whoever cannot read where the locks are does not touch them. */
+static void without_mongodb_there_is_no_home(void **state)
+{
+    enum err away = home.backend == &redis_lock ? ERR_REDIS_UNAVAILABLE
+                                                : ERR_DB_UNAVAILABLE;
+    ms now = clock_mono_ms();
+    struct lock l;
+
+    (void)state;
+    clock_set(now, now);
+    home.c->deadline = now + PATIENT_MS;
+    l = home_take("a", LONG_MS);
+    mongo_set_away(mongod.pool, true);
+    assert_int_equal(home_renew(&l, LONG_MS),
+                     home.backend == &redis_lock ? OK : away);
+    clock_set(now + 1001, now);
+    assert_int_equal(home_renew(&l, LONG_MS), away);
+    assert_int_equal(home_release(&l), away);
+    mongo_set_away(mongod.pool, false);
+    assert_int_equal(home_release(&l), OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_RELAY(lost_grant_is_had_by_the_same_token),
+        WITH_RELAY(lost_renewal_and_release_are_done),
+        WITH_RELAY(grant_never_heard_of_is_given_back),
+        IN_REDIS(hung_redis_is_away),
+        IN_REDIS(dead_redis_is_away_and_an_empty_one_not_used),
+        IN_BOTH(without_mongodb_there_is_no_home),
+    };
+
+    redis_setup();
+    relay.lose = mmap(NULL, sizeof *relay.lose, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (relay.lose == MAP_FAILED)
+        return 1;
+    return cmocka_run_group_tests(tests, mongod_setup, mongod_teardown);
+}
