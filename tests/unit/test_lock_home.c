@@ -234,10 +234,10 @@ static void acquisitions_and_holds_are_counted(void **state)
 static void names_are_judged(void **state)
 {
     static const char *const good[] = {
-        "a", "A-Za-z0.9_:@", "a/b", "...", "a/..b", "2026-01-01T00:00:00"};
-    static const char *const bad[] = {
-        "",     "/",   "/a",  "a/",   "a//b",     ".",   "..", "a/./b", "a/..",
-        "../a", "a b", "a?b", "a%20", "\xc3\xa4", "a\n", "a*", "$a"};
+        "a", "A-Za-z0.9_:@", "a/b", "...",  "a/..b", "2026-01-01T00:00:00",
+        "/", "/a",           "a/",  "a//b", "a/./b", "../a"};
+    static const char *const bad[] = {"",     ".",        "..",  "a b", "a?b",
+                                      "a%20", "\xc3\xa4", "a\n", "a*",  "$a"};
     char most[LOCK_NAME_MAX + 2];
 
     (void)state;
