@@ -186,21 +186,11 @@ static void write_health(struct buf *b, const struct scene *s)
 enum err api_cluster_health(struct ctx *c, const struct request *q,
                             struct reply *out)
 {
-    struct buf *b = out->body;
-    const char *why;
     struct scene s;
 
     (void)q;
     scene_take(c, &s);
-    why = wellness_why_not_ready(&s);
-    buf_add(b, why ? STR(",") : STR("{\"success\":true,"));
-    write_health(b, &s);
-    if (!why) {
-        buf_add_char(b, '}');
-        return OK;
-    }
-    out->err_members = arena_str(&c->arena, buf_str(b));
-    return ctx_fail(c, ERR_NOT_READY, "%s", why);
+    return wellness_answer(c, &s, out, write_health);
 }
 
 /* ---- scripts, leadership */

@@ -41,23 +41,18 @@ enum err api_health_live(struct ctx *c, const struct request *q,
     return OK;
 }
 
+static void write_ready(struct buf *b, const struct scene *s)
+{
+    wellness_write_ready(b, s);
+    jwrite_time(b, ",\"timestamp\":", s->wall);
+}
+
 enum err api_health_ready(struct ctx *c, const struct request *q,
                           struct reply *out)
 {
-    struct buf *b = out->body;
-    const char *why;
     struct scene s;
 
     (void)q;
     scene_take(c, &s);
-    why = wellness_why_not_ready(&s);
-    buf_add(b, why ? STR(",") : STR("{\"success\":true,"));
-    wellness_write_ready(b, &s);
-    jwrite_time(b, ",\"timestamp\":", s.wall);
-    if (!why) {
-        buf_add_char(b, '}');
-        return OK;
-    }
-    out->err_members = arena_str(&c->arena, buf_str(b));
-    return ctx_fail(c, ERR_NOT_READY, "%s", why);
+    return wellness_answer(c, &s, out, write_ready);
 }

@@ -175,3 +175,20 @@ void wellness_write_ready(struct buf *b, const struct scene *s)
              redis[s->refresh.redis]);
     wellness_write_warnings(b, s);
 }
+
+enum err wellness_answer(struct ctx *c, const struct scene *s,
+                         struct reply *out,
+                         void (*write)(struct buf *b, const struct scene *s))
+{
+    const char *why = wellness_why_not_ready(s);
+    struct buf *b = out->body;
+
+    buf_add(b, why ? STR(",") : STR("{\"success\":true,"));
+    write(b, s);
+    if (!why) {
+        buf_add_char(b, '}');
+        return OK;
+    }
+    out->err_members = arena_str(&c->arena, buf_str(b));
+    return ctx_fail(c, ERR_NOT_READY, "%s", why);
+}

@@ -5,7 +5,7 @@
  */
 #include "fcgi-app/cluster.h"
 #include "fcgi-app/refresh.h"
-#include "lib/base/buf.h"
+#include "fcgi-app/reply.h"
 
 /* All that is known at one moment; until ctx_reset. */
 struct scene {
@@ -37,3 +37,11 @@ void wellness_write_warnings(struct buf *b, const struct scene *s);
 
 /* The members of readiness: status, ready, mode, checks, warnings. */
 void wellness_write_ready(struct buf *b, const struct scene *s);
+
+/*
+ * 200 with the members that `write` gives, or ERR_NOT_READY with the same ones
+ * beside its own.
+ */
+MUST_CHECK enum err
+wellness_answer(struct ctx *c, const struct scene *s, struct reply *out,
+                void (*write)(struct buf *b, const struct scene *s));

@@ -60,8 +60,6 @@ int main(int argc, char **argv)
 
     /* a name server that is away must not hold a loop for long */
     setenv("RES_OPTIONS", "timeout:1 attempts:1", 0);
-    /* counters of the driver that nobody reads; killed children leave files */
-    setenv("MONGOC_DISABLE_SHM", "1", 0);
     code = program_start(&program, &argc, argv, &conf);
     if (code != PROGRAM_GO)
         return code;

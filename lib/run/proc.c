@@ -78,14 +78,16 @@ void proc_deadline(int slot, ms boot)
         atomic_store(&words[slot].deadline, boot);
 }
 
+/* status: how it ended; NULL: it has not. */
 static void log_child(const struct table *t, const struct child *ch, pid_t pid,
                       const char *event, const char *status)
 {
+    bool expected = !status || (t->stopping && strcmp(status, "exit 0") == 0);
     char slot_text[12], pid_text[12];
 
     snprintf(slot_text, sizeof slot_text, "%d", (int)(ch - t->children));
     snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
-    log_event(status ? LOG_WARN : LOG_INFO, event,
+    log_event(expected ? LOG_INFO : LOG_WARN, event,
               (struct log_field[]){{"role", str_of(ch->role->title)},
                                    {"slot", str_of(slot_text)},
                                    {"pid", str_of(pid_text)},

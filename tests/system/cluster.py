@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers import (  # noqa: F401: the tests find them here
+    BARE,
     MODE,
     PATH,
     ROOT,
@@ -105,8 +106,7 @@ class Instance:
             raise AssertionError(f"{error}\n{text}") from error
 
     def _env(self, servers: Servers, settings: dict) -> dict:
-        env = {
-            "PATH": PATH,
+        env = BARE | {
             "FCGI_LISTEN": f"unix:{self.socket}",
             "FCGI_SOCKET_MODE": "0666",
             "MONGODB_URI": servers.uri,
@@ -114,7 +114,6 @@ class Instance:
             "REDIS_URL": servers.redis_url,
             "CLUSTER_INSTANCE_ID": self.folder.name,
             "DRAIN_DELAY_MS": "0",
-            "MONGOC_DISABLE_SHM": "1",  # it greets the files of dead processes
             "ASAN_OPTIONS": ASAN,
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }

@@ -20,6 +20,9 @@ import pymongo
 ROOT = Path(__file__).resolve().parents[2]
 MODE = os.environ.get("MODE", "release")
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+# of each program of ours; before main the driver greets, on stderr, the file
+# that a killed process of the same id has left
+BARE = {"PATH": PATH, "MONGOC_DISABLE_SHM": "1"}
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """The program sqlfree, settings that cannot work, and secrets in outputs."""
 
-import os
 import re
 import subprocess
 import uuid
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from access import bearer, ec_key, new_key, private_pem, public_pem, rsa_key, token
 from cluster import (
     APP,
+    BARE,
     CLI,
     ROOT,
     Instance,
@@ -38,7 +38,7 @@ def api(servers):
 def run(program, *words, cwd=None, **env):
     return subprocess.run(
         [program, *words],
-        env={"PATH": os.environ["PATH"]} | env,
+        env=BARE | env,
         cwd=cwd,
         capture_output=True,
         text=True,

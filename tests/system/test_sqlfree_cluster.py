@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from cluster import CLI, Instance, wait_until
+from cluster import BARE, CLI, Instance, wait_until
 from locks import acquire, listing, release, wait_granted
 
 HOMES = {"redis": {}, "mongo": {"REDIS_URL": "none"}}
@@ -74,7 +74,7 @@ def test_stop_hooks_do_not_wait_long_for_mongodb(silent):
     begun = time.monotonic()
     got = subprocess.run(
         [CLI, "resign", "--linger", "1s"],
-        env={"MONGODB_CONNECTION_STRING": silent, "REDIS_URL": "none"},
+        env=BARE | {"MONGODB_CONNECTION_STRING": silent, "REDIS_URL": "none"},
         capture_output=True,
         text=True,
         timeout=60,

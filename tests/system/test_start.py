@@ -1,19 +1,17 @@
 """How the program starts, refuses to start, and replaces what is stale."""
 
-import os
 import socket
 import stat
 import subprocess
 
 import pytest
 
-from cluster import APP, Instance, Process, free_port, wait_until
+from cluster import APP, BARE, Instance, Process, free_port, wait_until
 
 
 def run(*args, **env) -> subprocess.CompletedProcess:
-    path = {"PATH": os.environ["PATH"]}
     return subprocess.run(
-        [APP, *args], env=path | env, capture_output=True, text=True, timeout=20
+        [APP, *args], env=BARE | env, capture_output=True, text=True, timeout=20
     )
 
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cluster import ASAN, PATH, REPORTS, WORKERS, Process, gone, wait_until
+from cluster import ASAN, BARE, REPORTS, WORKERS, Process, gone, wait_until
 
 
 class Workers:
@@ -25,8 +25,7 @@ class Workers:
         self.folder = Path(tempfile.mkdtemp(prefix="sf"))
         self.database = beside.database if beside else f"w{self.folder.name[2:]}"
         self.client = servers.client()
-        env = {
-            "PATH": PATH,
+        env = BARE | {
             "MONGODB_URI": servers.uri,
             "MONGODB_DATABASE_NAME": self.database,
             "REDIS_URL": servers.redis_url,
