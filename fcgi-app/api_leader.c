@@ -118,6 +118,15 @@ static enum err tell(struct ctx *c, struct reply *out, const char *members,
     return OK;
 }
 
+/* Which service, and who leads it now. */
+static enum err begin(struct ctx *c, const struct request *q, struct reply *out,
+                      struct wish *w, struct view *v)
+{
+    enum err err = read_service(c, q, out, &w->which);
+
+    return err ? err : view_read(c, own_id(c), v);
+}
+
 /* ---- resign */
 
 static enum err resign(struct ctx *c, const struct wish *w, struct reply *out)
@@ -146,11 +155,8 @@ enum err api_leader_resign(struct ctx *c, const struct request *q,
 {
     struct wish w = {.which = LEADER_N};
     struct view v;
-    enum err err = read_service(c, q, out, &w.which);
+    enum err err = begin(c, q, out, &w, &v);
 
-    if (err)
-        return err;
-    err = view_read(c, own_id(c), &v);
     if (err)
         return err;
     if (!leads(c, &v, w.which))
@@ -190,11 +196,8 @@ enum err api_leader_force(struct ctx *c, const struct request *q,
     struct wish w = {.which = LEADER_N};
     bool acquired;
     struct view v;
-    enum err err = read_service(c, q, out, &w.which);
+    enum err err = begin(c, q, out, &w, &v);
 
-    if (err)
-        return err;
-    err = view_read(c, own_id(c), &v);
     if (err)
         return err;
     acquired = leads(c, &v, w.which);

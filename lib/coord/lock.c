@@ -25,9 +25,9 @@ enum {
 typedef enum lock_result lock_step(struct ctx *c, const struct lock_backend *b,
                                    const struct dataset *d, void *arg);
 
-static const struct lock_backend *home_of(const struct dataset *d)
+static const struct lock_backend *backend_of(enum dataset_home home)
 {
-    return d->home == DATASET_REDIS ? &redis_lock : &mongo_lock;
+    return home == DATASET_REDIS ? &redis_lock : &mongo_lock;
 }
 
 /* Never a second home: only the one of the settings, once it is open. */
@@ -50,7 +50,7 @@ static enum lock_result try_once(struct ctx *c, struct lock_place *place,
         ctx_forgive(c);
         return LOCK_AWAY;
     }
-    return is_open(c, d) ? step(c, home_of(d), d, arg) : LOCK_CLOSED;
+    return is_open(c, d) ? step(c, backend_of(d->home), d, arg) : LOCK_CLOSED;
 }
 
 /* By `end`, and by LOCK_CALL_MS. */
@@ -71,13 +71,6 @@ struct settled {
     bool unsure; /* an earlier call of these got no answer */
 };
 
-static ms settle_ms(const struct ctx *c)
-{
-    return (dataset_home_of(c->conf) == DATASET_REDIS ? &redis_lock
-                                                      : &mongo_lock)
-        ->settle_ms;
-}
-
 /*
  * Repeats what got no answer until it is settled, or too late. A home that
  * cannot be reached is not asked again, unless there is something to settle.
@@ -85,7 +78,7 @@ static ms settle_ms(const struct ctx *c)
 static struct settled settle(struct ctx *c, struct lock_place *place,
                              lock_step *step, void *arg)
 {
-    ms end = clock_mono_ms() + settle_ms(c);
+    ms end = clock_mono_ms() + backend_of(dataset_home_of(c->conf))->settle_ms;
     struct settled s = {.unsure = false};
     bool read_again = false;
 
@@ -217,7 +210,7 @@ static enum err acquire_try(struct ctx *c, struct lock_place *place,
 static ms wait_of(const struct ctx *c, const struct lock_place *place,
                   const struct lock_holder *holder, ms end)
 {
-    const struct lock_backend *b = home_of(&place->dataset);
+    const struct lock_backend *b = backend_of(place->dataset.home);
     ms span = b->wait_most_ms - b->wait_least_ms + 1;
     ms wait = b->wait_least_ms + id_chance() % span;
     ms now = clock_mono_ms();
