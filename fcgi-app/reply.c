@@ -126,6 +126,7 @@ bool reply_wants(const struct request *q, str media_type)
 const struct reply_status reply_statuses[] = {
     {200, "OK"},
     {201, "Created"},
+    {202, "Accepted"},
     {204, "No Content"},
     {304, "Not Modified"},
     {400, "Bad Request"},
@@ -141,6 +142,7 @@ const struct reply_status reply_statuses[] = {
     {431, "Request Header Fields Too Large"},
     {499, "Client Closed Request"},
     {500, "Internal Server Error"},
+    {502, "Bad Gateway"},
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {0, "Unknown"},

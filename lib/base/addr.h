@@ -45,4 +45,18 @@ bool addr_is_any(const struct addr *a);
  */
 bool addr_ranges_parse(str text, struct arena *a, struct addr_ranges *out);
 
+/* Of a socket address (AF_INET, AF_INET6); false for other families. */
+struct sockaddr;
+bool addr_of_sockaddr(const struct sockaddr *sa, struct addr *out,
+                      uint16_t *out_port);
+
+/*
+ * A global unicast address (IANA special-purpose registries, RFC 6890). IPv4
+ * inside IPv6 (mapped, compatible, 6to4, NAT64) is judged as that IPv4.
+ */
+bool addr_is_global(const struct addr *a);
+
+/* The address that packets really go to: IPv4 taken out of IPv6 as above. */
+struct addr addr_unwrap(const struct addr *a);
+
 bool addr_in(const struct addr_ranges *ranges, const struct addr *a);

@@ -11,3 +11,16 @@
  * (at most max_ms): chance is any random number, UINT32_MAX is all of it.
  */
 ms backoff_wait_ms(int failed, ms first_ms, ms max_ms, uint32_t chance);
+
+/* How a delivery is repeated. */
+struct backoff {
+    ms base_ms, max_ms;
+    double multiplier;
+    bool jitter; /* half of each wait is random */
+};
+
+/*
+ * The wait after failed try n (1, 2, ..): d = min(max, base x multiplier^(n-1))
+ * or, with jitter, between d/2 and d.
+ */
+ms backoff_retry_ms(const struct backoff *b, int64_t n, uint32_t chance);

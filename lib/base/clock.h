@@ -15,6 +15,14 @@ ms clock_boot_ms(void);      /* CLOCK_BOOTTIME: counts suspend, for leases */
 void clock_set(ms mono, ms wall);
 void clock_unset(void);
 
+/*
+ * The time of the database's server, as well as this process knows it: wall
+ * clock less the offset last noted (0 at first). For times of events and for
+ * candidates of a query; who may do what when is judged by $$NOW alone.
+ */
+ms clock_server_ms(void);
+void clock_note_offset(ms wall_minus_server);
+
 enum {
     CLOCK_ISO_MAX = 32
 };

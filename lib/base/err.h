@@ -17,6 +17,7 @@
     ROW(EMPTY_BODY,             400, "Bad Request",                false)      \
     ROW(ID_MISMATCH,            400, "Bad Request",                false)      \
     ROW(BAD_ID,                 400, "Bad Request",                false)      \
+    ROW(TARGET_NOT_ALLOWED,     400, "Bad Request",                false)      \
     ROW(NOT_LEADER,             400, "Bad Request",                false)      \
     ROW(UNKNOWN_SERVICE,        400, "Bad Request",                false)      \
     ROW(VALIDATION_ERROR,       400, "Validation Error",           false)      \
@@ -27,11 +28,14 @@
     ROW(ROUTE_NOT_FOUND,        404, "Not Found",                  false)      \
     ROW(COLLECTION_NOT_FOUND,   404, "Not Found",                  false)      \
     ROW(DOCUMENT_NOT_FOUND,     404, "Not Found",                  false)      \
+    ROW(WEBHOOK_NOT_FOUND,      404, "Not Found",                  false)      \
+    ROW(DELIVERY_NOT_FOUND,     404, "Not Found",                  false)      \
     ROW(LOCK_NOT_FOUND,         404, "Not Found",                  false)      \
     ROW(KEY_NOT_FOUND,          404, "Not Found",                  false)      \
     ROW(METHOD_NOT_ALLOWED,     405, "Method Not Allowed",         false)      \
     ROW(DUPLICATE_KEY,          409, "Duplicate Key Error",        false)      \
     ROW(ALREADY_EXISTS,         409, "Conflict",                   false)      \
+    ROW(WRONG_STATE,            409, "Conflict",                   false)      \
     ROW(LOCK_HELD,              409, "Conflict",                   true)       \
     ROW(LOCK_NOT_HELD,          409, "Conflict",                   false)      \
     ROW(BODY_TOO_LARGE,         413, "Payload Too Large",          false)      \
@@ -42,6 +46,7 @@
     ROW(UNSUPPORTED_MEDIA_TYPE, 415, "Unsupported Media Type",     false)      \
     ROW(RATE_LIMITED,           429, "Too Many Requests",          true)       \
     ROW(INTERNAL,               500, "Internal Server Error",      false)      \
+    ROW(DELIVERY_FAILED,        502, "Delivery Failed",            false)      \
     ROW(DB_UNAVAILABLE,         503, "Database Connection Error",  true)       \
     ROW(REDIS_UNAVAILABLE,      503, "Service Unavailable",        true)       \
     ROW(LOCKING_DISABLED,       503, "Service Unavailable",        false)      \

@@ -15,6 +15,10 @@ enum {
 /* False when libcrypto has no memory. */
 MUST_CHECK bool hash_sha256(str s, unsigned char out[HASH_BYTES]);
 
+/* HMAC-SHA256 (RFC 2104) over the pieces one after the other. */
+MUST_CHECK bool hash_hmac(str key, const str *pieces, size_t pieces_n,
+                          unsigned char out[HASH_BYTES]);
+
 /* Takes the same time wherever the first difference is. */
 bool hash_equal(const void *a, const void *b, size_t n);
 

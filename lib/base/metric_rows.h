@@ -57,6 +57,32 @@
         HISTOGRAM, ONE, ONE, LOCK, "Time a granted acquisition took.")         \
     ROW(LOCK_HELD_SECONDS, PLAIN, "sqlfree_lock_held_seconds",                 \
         HISTOGRAM, ONE, ONE, LOCK, "From the grant of a lock to its release.") \
+    ROW(EVENTS, PLAIN, "sqlfree_events_total",                                 \
+        COUNTER, ONE, ONE, NONE, "Changes recorded for subscribers.")          \
+    ROW(EVENTS_LOST, PLAIN, "sqlfree_events_lost_total",                       \
+        COUNTER, ONE, ONE, NONE,                                               \
+        "Events that light mode could not record after their write.")          \
+    ROW(EVENTS_FANNED_OUT, OF_WORKERS, "sqlfree_events_fanned_out_total",      \
+        COUNTER, ONE, ONE, NONE, "Events turned into deliveries.")             \
+    ROW(WEBHOOK_ATTEMPTS, OF_WORKERS, "sqlfree_webhook_attempts_total",        \
+        COUNTER, ATTEMPT, ONE, NONE, "Tries of deliveries.")                   \
+    ROW(WEBHOOK_SECONDS, OF_WORKERS, "sqlfree_webhook_attempt_duration_seconds", \
+        HISTOGRAM, ONE, ONE, LOCK, "One try, from the connection to its end.") \
+    ROW(WEBHOOK_DELIVERIES, OF_WORKERS, "sqlfree_webhook_deliveries_total",    \
+        COUNTER, DELIVERY, ONE, NONE, "Deliveries that ended.")                \
+    ROW(WEBHOOK_LIMITED, OF_WORKERS, "sqlfree_webhook_rate_limited_total",     \
+        COUNTER, ONE, ONE, NONE, "Claims refused by a limit of requests.")     \
+    ROW(SSRF_DENIED, OF_WORKERS, "sqlfree_ssrf_denied_total",                  \
+        COUNTER, ONE, ONE, NONE, "Connections refused by the address policy.") \
+    ROW(WEBHOOK_JOBS, PLAIN, "sqlfree_webhook_queue_jobs",                     \
+        NOW_GAUGE, ONE, ONE, NONE,                                             \
+        "Deliveries not ended, of the whole deployment.")                      \
+    ROW(WEBHOOK_OLDEST, PLAIN, "sqlfree_webhook_queue_oldest_seconds",         \
+        NOW_GAUGE, ONE, ONE, NONE, "Age of the oldest that waits and is due.") \
+    ROW(WEBHOOK_DEAD, PLAIN, "sqlfree_webhook_dead_letters",                   \
+        NOW_GAUGE, ONE, ONE, NONE, "Dead letters of the whole deployment.")    \
+    ROW(WEBHOOK_BREAKERS, PLAIN, "sqlfree_webhook_breakers_open",              \
+        NOW_GAUGE, ONE, ONE, NONE, "Webhooks slowed down after 10 failures.")  \
     ROW(BUILD_INFO, PLAIN, "sqlfree_build_info",                               \
         NOW_GAUGE, VERSION, ONE, NONE, "Always 1; its label tells the build.") \
     ROW(UPTIME, PLAIN, "sqlfree_uptime_seconds",                               \

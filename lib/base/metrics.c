@@ -51,6 +51,11 @@ static const char *const lock_outcomes[METRIC_LOCK_OUTCOME_N] = {
     "outcome=\"granted\"", "outcome=\"held\"", "outcome=\"unavailable\""};
 static const char *const services[METRIC_SERVICE_N] = {
     "service=\"cron\"", "service=\"maintenance\""};
+static const char *const attempts[METRIC_ATTEMPT_N] = {
+    "outcome=\"success\"", "outcome=\"status\"", "outcome=\"timeout\"",
+    "outcome=\"network\"", "outcome=\"denied\"", "outcome=\"late\""};
+static const char *const deliveries[METRIC_DELIVERY_N] = {
+    "outcome=\"success\"", "outcome=\"dead\"", "outcome=\"cancelled\""};
 static const char *const versions[] = {"version=\"" VERSION_NUMBER "\""};
 
 static struct metric_labels dims[METRIC_DIM_N] = {
@@ -59,6 +64,8 @@ static struct metric_labels dims[METRIC_DIM_N] = {
     [METRIC_DIM_VERSION] = {versions, 1},
     [METRIC_DIM_LOCK] = {lock_outcomes, METRIC_LOCK_OUTCOME_N},
     [METRIC_DIM_SERVICE] = {services, METRIC_SERVICE_N},
+    [METRIC_DIM_ATTEMPT] = {attempts, METRIC_ATTEMPT_N},
+    [METRIC_DIM_DELIVERY] = {deliveries, METRIC_DELIVERY_N},
 };
 
 /*

@@ -34,6 +34,8 @@ enum metric_dim {
     METRIC_DIM_VERSION,
     METRIC_DIM_LOCK,
     METRIC_DIM_SERVICE,
+    METRIC_DIM_ATTEMPT,
+    METRIC_DIM_DELIVERY,
     METRIC_DIM_N
 };
 
@@ -59,6 +61,25 @@ enum metric_service {
     METRIC_SERVICE_CRON,
     METRIC_SERVICE_MAINTENANCE,
     METRIC_SERVICE_N
+};
+
+/* of METRIC_DIM_ATTEMPT: how one try of a delivery ended */
+enum metric_attempt {
+    METRIC_ATTEMPT_SUCCESS,
+    METRIC_ATTEMPT_STATUS, /* an answer that is not 2xx */
+    METRIC_ATTEMPT_TIMEOUT,
+    METRIC_ATTEMPT_NETWORK, /* dns, connect, tls, cut off */
+    METRIC_ATTEMPT_DENIED,  /* the address policy */
+    METRIC_ATTEMPT_LATE,    /* the lease was lost: nothing was written */
+    METRIC_ATTEMPT_N
+};
+
+/* of METRIC_DIM_DELIVERY: how a delivery ended */
+enum metric_delivery {
+    METRIC_DELIVERY_SUCCESS,
+    METRIC_DELIVERY_DEAD,
+    METRIC_DELIVERY_CANCELLED,
+    METRIC_DELIVERY_N
 };
 
 enum {

@@ -9,6 +9,7 @@
  */
 #include "lib/base/ctx.h"
 #include "lib/base/id.h"
+#include "lib/data/job.h"
 
 /* One life of a workers program: made before the fork, shared by its children.
  */
@@ -23,7 +24,8 @@ struct roster_figures {
     const char *mode; /* "single", "degraded", "cluster" */
     bool redis_ok, draining;
     int64_t processes;
-    str metrics; /* metrics_export() */
+    int64_t slots[QUEUE_N]; /* of this program */
+    str metrics;            /* metrics_export() */
 };
 
 /*

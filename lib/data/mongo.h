@@ -80,6 +80,20 @@ MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
 MUST_CHECK enum err mongo_write_majority(struct ctx *c, bson_t *cmd,
                                          bson_t **out_reply);
 
+/* What mongo_ping() found: are there transactions? False until it is told. */
+void mongo_set_transactions(struct mongo_pool *pool, bool on);
+bool mongo_has_transactions(const struct ctx *c);
+
+/*
+ * Runs body in one transaction with write concern majority; commands of c are
+ * part of it until body returns. Anything but OK from body ends it without an
+ * effect. Conflicts, fail-overs and lost replies repeat body as a whole, or
+ * the commit, until c's deadline. Within body nothing else is repeated.
+ */
+MUST_CHECK enum err
+mongo_transaction(struct ctx *c, enum err (*body)(struct ctx *c, void *arg),
+                  void *arg);
+
 /*
  * One try of a command that several threads share: nothing is noted in c, a
  * failure says no more than that each must go alone. The caller destroys

@@ -14,8 +14,8 @@
  * that is stopped: whatever it held has an end that others can count on.
  *
  * SIGTERM or SIGINT: children get TERM and have grace_ms to end themselves,
- * then KILL; a second one kills at once. SIGHUP is ignored. When the supervisor
- * dies in any way, the kernel kills its children.
+ * then KILL; a second one is passed on and leaves them second_ms. SIGHUP is
+ * ignored. When the supervisor dies in any way, the kernel kills its children.
  */
 #include <stddef.h>
 
@@ -41,6 +41,10 @@ struct proc_options {
     const struct proc_role *roles; /* borrowed until the return */
     size_t roles_n;
     ms grace_ms;
+    ms second_ms; /* what children have left after a second signal */
+    /* In the supervisor, after a child has ended; must not block. NULL: none */
+    void (*on_death)(void *arg, int slot);
+    void *arg;
 };
 
 /*

@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * fanout - events become deliveries
+ *
+ * A batch: events of this fanout's share (and any that are older than 2 s) by
+ * time; for each the subscribers that match, their bodies, their rows; one
+ * majority insert of all rows (a duplicate key: done before); then the events
+ * are deleted. Repeated by anybody it changes nothing, as ids are derived.
+ *
+ * Older first: an event that an ordered webhook subscribes to is fanned out
+ * only after all older events of its document, which this batch takes along.
+ * So no row of an ordered group exists before an older one.
+ */
+#include "lib/data/subs.h"
+
+/* Which events are ours: those whose part * n / EVENT_PARTS is index. */
+struct fanout_share {
+    int index, n; /* n >= 1 */
+};
+
+struct fanout_batch {
+    int64_t events, jobs; /* done with; rows made */
+    bool more;            /* there may be more now */
+};
+
+enum {
+    FANOUT_EVENTS_MAX = 50,
+    FANOUT_BYTES_MAX = 16 << 20, /* of rows in one insert */
+    FANOUT_OLD_MS = 2000
+};
+
+/* One batch. A failure: nothing is lost, come again. */
+MUST_CHECK enum err fanout_turn(struct ctx *c, const struct fanout_share *share,
+                                struct fanout_batch *out);

@@ -1,0 +1,70 @@
+#pragma once
+/*
+ * mongo_queue - the claim path through MongoDB: which job may run next
+ *
+ * Nothing is prepared when a row is inserted: candidates come straight from
+ * `_jobs` by index, turns among the subscribers of the most urgent class, then
+ * the subscriber's row of `_limits` is charged:
+ *
+ *   { _id: "<queue>:<lim>", grants[times], fl[{tok, until, at}], hold, fails,
+ *     pc, and totals: attempts, delivered, failed, dead, limited, tookMs, last
+ * }
+ *
+ * grants is an exact sliding window by $$NOW; fl is what is in flight, of dead
+ * workers until its time ends. `<queue>:*` is the same for the limit over all.
+ */
+#include "lib/coord/queue.h"
+
+enum look_result {
+    LOOK_FOUND,
+    LOOK_NONE,
+    LOOK_UNKNOWN
+};
+
+struct candidate {
+    str id, lim, group;
+    bool ordered;
+    int64_t ord;
+    int cls;
+    ms wait_ms; /* NONE: until something may become due, at most 1 s */
+};
+
+/* The next due row without a live lease that k does not skip. */
+enum look_result mongo_queue_look(struct ctx *c, struct claimant *k,
+                                  struct candidate *out);
+
+enum charge_result {
+    CHARGE_GRANTED,
+    CHARGE_REFUSED, /* held, at the cap, limit reached: wait_ms */
+    CHARGE_UNKNOWN
+};
+
+struct charge {
+    int64_t limit; /* grants in a window */
+    ms window_ms;  /* lengthened by the slack */
+    ms wait_ms;    /* REFUSED: at most 1 s */
+    bool limited;  /* REFUSED by a limit of requests */
+};
+
+/* Charges the subscriber, and all together where that is limited. */
+enum charge_result mongo_queue_charge(struct ctx *c, const struct claimant *k,
+                                      const struct candidate *job,
+                                      const char *token, struct charge *inout);
+
+/* What a settled charge adds to the totals of its subscriber. */
+struct settlement {
+    bool back; /* it did not run: the grant is taken back */
+    enum job_health health;
+    ms hold_ms;
+    int64_t attempts, delivered, failed, dead;
+    ms took_ms;
+};
+MUST_CHECK enum err mongo_queue_settle(struct ctx *c, enum job_queue q, str lim,
+                                       str token, const struct settlement *s);
+
+/* The charges of a token, whoever's: removed as not run. */
+MUST_CHECK enum err mongo_queue_drop(struct ctx *c, str token);
+
+/* The subscriber waits so long (0: no more). */
+MUST_CHECK enum err mongo_queue_hold(struct ctx *c, enum job_queue q, str lim,
+                                     ms hold_ms);

@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * match - does a document satisfy a webhook's filter, as a MongoDB find would
+ *
+ *   match_check (when it is saved) | match_new (once a snapshot) -> match_doc
+ *
+ * The operators of opcheck.h but $text and the geo ones. Beyond MongoDB: a
+ * text that is an ISO date equals and compares with a Date, 24 hex digits equal
+ * an ObjectId (both where the filter says so and where the document does), and
+ * what is missing fails $gt, $gte, $lt, $lte. A regex (PCRE2, regex.c) that
+ * exceeds its match limit counts as no match. Pure but for memory; a match may
+ * be used by many threads.
+ */
+#include <bson/bson.h>
+
+#include "lib/base/ctx.h"
+
+struct match;
+
+/*
+ * May this filter be stored: ERR_BAD_OPERATOR naming the operator,
+ * ERR_FILTER_TOO_COMPLEX, or ERR_VALIDATION_ERROR for a pattern, type or
+ * operand that MongoDB would refuse.
+ */
+MUST_CHECK enum err match_check(struct ctx *c, const bson_t *filter);
+
+/*
+ * Lives as long as the arena, which also borrows filter. NULL without memory.
+ * What match_check() would refuse matches nothing.
+ */
+const struct match *match_new(struct arena *a, const bson_t *filter);
+
+bool match_doc(const struct match *m, const bson_t *doc);
