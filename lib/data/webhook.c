@@ -215,8 +215,7 @@ static bool read_headers(struct arena *a, const bson_t *row,
     return true;
 }
 
-/* null and what is missing are not known; 0 is false, other values are true. */
-static bool read_bool(const bson_t *row, const char *member, bool none)
+bool webhook_flag(const bson_t *row, const char *member, bool none)
 {
     bson_iter_t it;
     int64_t number;
@@ -228,7 +227,7 @@ static bool read_bool(const bson_t *row, const char *member, bool none)
     return !webhook_number(&it, &number) || number != 0;
 }
 
-static int read_priority(const bson_t *row)
+int webhook_priority(const bson_t *row)
 {
     bson_iter_t it;
     int64_t v;
@@ -280,10 +279,10 @@ bool webhook_read(struct arena *a, const struct conf *conf, const bson_t *row,
         .url = webhook_text(row, "url"),
         .collection = webhook_text(row, "collection"),
         .events = read_events(row),
-        .ordered = read_bool(row, "ordered", false),
-        .enabled = read_bool(row, "enabled", true),
+        .ordered = webhook_flag(row, "ordered", false),
+        .enabled = webhook_flag(row, "enabled", true),
         .gone = str_eq(webhook_text(row, "disabledReason"), STR("gone")),
-        .priority = read_priority(row),
+        .priority = webhook_priority(row),
     };
     if (out->url.n == 0 || out->collection.n == 0 || !read_id(a, row, &out->id))
         return false;

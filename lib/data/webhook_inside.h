@@ -34,6 +34,10 @@ bool webhook_number(const bson_iter_t *it, int64_t *out);
 /* A member that is a text; "" when it is none. */
 str webhook_text(const bson_t *row, const char *member);
 
+/* null and what is missing are `none`; 0 is false, all else is true. */
+bool webhook_flag(const bson_t *row, const char *member, bool none);
+int webhook_priority(const bson_t *row);
+
 /* A secret of ours: the Node version's are not signed with. */
 bool webhook_is_secret(str s);
 
