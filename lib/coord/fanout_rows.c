@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "lib/base/conf.h"
-#include "lib/base/log.h"
+#include "lib/base/id.h"
 #include "lib/data/job.h"
 #include "lib/data/match.h"
 #include "lib/data/payload.h"
