@@ -55,7 +55,8 @@ struct start {
 enum start_result queue_start(struct ctx *c, const struct candidate *job,
                               struct start *inout);
 
-/* Ends a row that waits (or whose lease is over) as cancelled. */
+/* Ends the test of a webhook that waits (or whose lease is over) as cancelled.
+ */
 MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id);
 
 /* Takes the lease off, no attempt; the row waits at least wait_ms more. */
@@ -64,6 +65,9 @@ MUST_CHECK enum err queue_return_row(struct ctx *c, str id, str token,
 
 /* Without the body; *out NULL: there is none. */
 MUST_CHECK enum err queue_find_row(struct ctx *c, str id, const bson_t **out);
+
+MUST_CHECK enum err queue_count_rows(struct ctx *c, const bson_t *filter,
+                                     int64_t *out);
 
 /* ---- the claim path */
 

@@ -7,8 +7,7 @@
 #include "lib/data/json_out.h"
 
 enum {
-    DAY_MS = 24 * 3600 * 1000,
-    LITERALS = 2
+    DAY_MS = 24 * 3600 * 1000
 };
 
 bool queue_is_test(str lim)
@@ -60,7 +59,8 @@ ms queue_retention_ms(const struct conf *conf, enum job_state st, bool once)
 {
     if (once)
         return DAY_MS;
-    return DAY_MS * (st == JOB_DEAD ? conf->webhooks_dead_letter_retention_days
+    return (ms)DAY_MS *
+           (st == JOB_DEAD ? conf->webhooks_dead_letter_retention_days
                                     : conf->webhooks_delivery_retention_days);
 }
 
@@ -216,7 +216,7 @@ enum err queue_cancel_row(struct ctx *c, str id)
     if (!expr || !set)
         return ERR_OVERLOADED;
     BCON_APPEND(expr, "$lte", "[", "$lease.until", "$$NOW", "]");
-    queue_append_end(set, c->conf, JOB_CANCELLED, false, NULL);
+    queue_append_end(set, c->conf, JOB_CANCELLED, true, NULL);
     err = end_row(c, id, expr, set, &n);
     if (err == OK && n > 0)
         metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, n);
