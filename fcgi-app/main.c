@@ -26,7 +26,8 @@ static int serve(const struct conf *conf)
     struct serve_task task = {conf, listen_open(conf)};
     struct proc_role role = {"fcgi-app", (int)conf->fcgi_processes, serve_run,
                              &task};
-    struct proc_options options = {&role, 1, conf->shutdown_grace_ms};
+    struct proc_options options = {
+        .roles = &role, .roles_n = 1, .grace_ms = conf->shutdown_grace_ms};
     int code;
 
     if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
