@@ -135,6 +135,15 @@ enum err api_dead_list(struct ctx *c, const struct request *q,
     return OK;
 }
 
+static void check_ids(struct members *m, const struct queue_dead *which)
+{
+    for (size_t i = 0; i < which->ids_n; i++)
+        if (!job_is_id(which->ids[i])) {
+            members_wrong(m, "ids", "number %zu is no id of a delivery", i + 1);
+            return;
+        }
+}
+
 static enum err read_which(struct ctx *c, const struct request *q,
                            struct queue_dead *which, struct reply *out)
 {
@@ -150,6 +159,7 @@ static enum err read_which(struct ctx *c, const struct request *q,
         members_wrong(&m, "webhookId", "24 hexadecimal digits are expected");
     members_time(&m, "since", &which->since);
     members_texts(c, &m, "ids", IDS_MOST, &which->ids, &which->ids_n);
+    check_ids(&m, which);
     return members_end(c, &m, out,
                        "A replay may be held to webhookId, since, ids");
 }

@@ -4,10 +4,6 @@
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
 
-enum {
-    FIGURES_REST_MOST_MS = 10000 /* of the leader between two counts */
-};
-
 static const char *service_name(enum leader_service which)
 {
     return which == LEADER_CRON ? "cron-scheduler" : leader_name(which);
@@ -189,21 +185,15 @@ static const struct view_queue *queue_of(const struct scene *s)
     return &s->cluster->view.queues[QUEUE_WEBHOOK];
 }
 
-/*
- * Counted each second; where counting takes long the leader rests longer, so
- * while it lives its last count holds for as long as it may rest.
- */
 const struct figures *cluster_json_figures(const struct scene *s)
 {
     const struct view_queue *q = queue_of(s);
     ms age = q->figures_age_ms + cluster_age_ms(s->cluster);
-    ms most = CLUSTER_FRESH_MS;
 
-    if (!s->cluster->seen || !q->counted)
+    if (!s->cluster->seen || !q->counted ||
+        age > FIGURES_FRESH_MS + q->figures.rest_ms)
         return NULL;
-    if (leader_of(s, LEADER_MAINTENANCE))
-        most += FIGURES_REST_MOST_MS;
-    return age <= most ? &q->figures : NULL;
+    return &q->figures;
 }
 
 bool cluster_json_has_slots(const struct scene *s)
