@@ -1,7 +1,7 @@
 /*
  * coordinator - see coordinator.h
  *
- * Times are of the boot clock: they count suspend. Each job of the table says
+ * Times are of the boot clock: they count suspend. Each chore of the table says
  * when it wants to be called again.
  */
 #include "workers/coordinator.h"
@@ -36,15 +36,15 @@ enum {
     LEAVE_MS = 500 /* each call of the end */
 };
 
-enum job {
-    JOB_CRON,
-    JOB_MAINTENANCE,
-    JOB_BEAT,
-    JOB_VIEW,
-    JOB_REDIS,
-    JOB_DUTIES,
-    JOB_MEND,
-    JOB_N
+enum chore {
+    CHORE_CRON,
+    CHORE_MAINTENANCE,
+    CHORE_BEAT,
+    CHORE_VIEW,
+    CHORE_REDIS,
+    CHORE_DUTIES,
+    CHORE_MEND,
+    CHORE_N
 };
 
 struct coordinator {
@@ -56,7 +56,7 @@ struct coordinator {
     int seen;             /* the last view; -1: none yet */
     struct campaign campaigns[LEADER_N];
     struct duties duties;
-    ms next[JOB_N];
+    ms next[CHORE_N];
     ms redis_reached;
     bool stopping; /* SIGTERM came */
     bool replaced; /* a newer program has our name */
@@ -72,7 +72,7 @@ static struct redis_watch *watch_of(struct coordinator *co)
     return co->stores.has_redis ? &co->stores.watch : NULL;
 }
 
-/* ---- jobs: each gives when it is to be called again */
+/* ---- chores: each gives when it is to be called again */
 
 static ms read_view(struct coordinator *co)
 {
@@ -87,7 +87,7 @@ static ms read_view(struct coordinator *co)
         proc_ready(co->slot);
     co->seen = spare;
     /* it may hold a wish of somebody's */
-    co->next[JOB_CRON] = co->next[JOB_MAINTENANCE] = 0;
+    co->next[CHORE_CRON] = co->next[CHORE_MAINTENANCE] = 0;
     return start + VIEW_EVERY_MS;
 }
 
@@ -108,7 +108,7 @@ static ms look_at_redis(struct coordinator *co)
     if (w->sight.answers && w->sight.fit)
         co->redis_reached = start;
     if (w->state.usable != was)
-        co->next[JOB_BEAT] = 0; /* others see it at once */
+        co->next[CHORE_BEAT] = 0; /* others see it at once */
     if (!w->sight.answers && !w->state.usable)
         return clock_boot_ms() + REDIS_REST_MS;
     return start + REDIS_EVERY_MS;
@@ -220,7 +220,7 @@ static ms do_duties(struct coordinator *co)
     in.c = stores_begin(&co->stores.calm, STORES_CALM_MS);
     out = duties_turn(&co->duties, &in, clock_boot_ms());
     if (out.changed)
-        co->next[JOB_VIEW] = co->next[JOB_REDIS] = 0;
+        co->next[CHORE_VIEW] = co->next[CHORE_REDIS] = 0;
     if (out.lost)
         campaign_step_down(k);
     return duties_next(&co->duties);
@@ -228,29 +228,29 @@ static ms do_duties(struct coordinator *co)
 
 /* ---- the loop */
 
-static ms (*const jobs[JOB_N])(struct coordinator *co) = {
-    [JOB_CRON] = campaign_cron,  [JOB_MAINTENANCE] = campaign_maintenance,
-    [JOB_BEAT] = beat,           [JOB_VIEW] = read_view,
-    [JOB_REDIS] = look_at_redis, [JOB_DUTIES] = do_duties,
-    [JOB_MEND] = mend,
+static ms (*const chores[CHORE_N])(struct coordinator *co) = {
+    [CHORE_CRON] = campaign_cron,  [CHORE_MAINTENANCE] = campaign_maintenance,
+    [CHORE_BEAT] = beat,           [CHORE_VIEW] = read_view,
+    [CHORE_REDIS] = look_at_redis, [CHORE_DUTIES] = do_duties,
+    [CHORE_MEND] = mend,
 };
 
 /* What is due. */
-static void run_job(struct coordinator *co, enum job j)
+static void run_chore(struct coordinator *co, enum chore j)
 {
     ms now = clock_boot_ms();
 
     if (co->next[j] > now)
         return;
     proc_deadline(co->slot, now + TURN_MS);
-    co->next[j] = jobs[j](co);
+    co->next[j] = chores[j](co);
 }
 
 static ms time_to_next(const struct coordinator *co)
 {
     ms first = co->next[0], now = clock_boot_ms();
 
-    for (int j = 1; j < JOB_N; j++)
+    for (int j = 1; j < CHORE_N; j++)
         if (co->next[j] < first)
             first = co->next[j];
     return first > now ? first - now : 0;
@@ -268,13 +268,14 @@ static bool may_go_on(void *arg, ms wait)
     return !co->stopping;
 }
 
-/* One round of the jobs; a term is looked at after each call that may block. */
+/* One round of the chores; a term is looked at after each call that may block.
+ */
 static bool turn(struct coordinator *co)
 {
-    for (int j = JOB_BEAT; j < JOB_N; j++) {
-        run_job(co, JOB_CRON);
-        run_job(co, JOB_MAINTENANCE);
-        run_job(co, (enum job)j);
+    for (int j = CHORE_BEAT; j < CHORE_N; j++) {
+        run_chore(co, CHORE_CRON);
+        run_chore(co, CHORE_MAINTENANCE);
+        run_chore(co, (enum chore)j);
         if (co->replaced || !may_go_on(co, 0))
             return false;
     }
@@ -321,7 +322,7 @@ static void start_service(void *arg, enum leader_service s, int64_t term)
 
     if (s == LEADER_MAINTENANCE)
         duties_start(&co->duties, co->conf, term);
-    co->next[JOB_DUTIES] = 0;
+    co->next[CHORE_DUTIES] = 0;
 }
 
 static void prepare(struct coordinator *co)

@@ -1,5 +1,6 @@
 #pragma once
 /* roles - THE table of what the children of workers are, and what they share */
+#include "lib/coord/board.h"
 #include "lib/coord/campaign.h"
 #include "lib/coord/roster.h"
 #include "lib/run/proc.h"
@@ -14,6 +15,7 @@ struct table {
 struct roles_task {
     const struct conf *conf;
     struct table *table;
+    struct board *board;
 };
 
 enum {
