@@ -26,59 +26,60 @@ static void judge_is(struct ctx *c, const char *body, bool form, bool creates,
     ctx_forgive(c);
 }
 
+static const struct {
+    const char *member, *value;
+} wrong[] = {
+    {"name", "\"\""},
+    {"name", "7"},
+    {"name", "[\"n\"]"},
+    {"name", "\"a\\nb\""},
+    {"name", "\"a\\u0000b\""},
+    {"url", "\"\""},
+    {"url", "{}"},
+    {"url", "\"http://a/\\r\\nX: y\""},
+    {"url", "\"http://a/\\u0000\""},
+    {"collection", "\"\""},
+    {"collection", "5"},
+    {"events", "[]"},
+    {"events", "\"create\""},
+    {"events", "{\"0\":\"create\"}"},
+    {"events", "[\"create\",\"insert\"]"},
+    {"events", "[\"Create\"]"},
+    {"events", "[\"create\",null]"},
+    {"events", "[[\"create\"]]"},
+    {"filters", "[]"},
+    {"filters", "\"a\""},
+    {"filters", "0"},
+    {"excludeFields", "\"a\""},
+    {"excludeFields", "[1]"},
+    {"excludeFields", "[\"\"]"},
+    {"excludeFields", "[\"a\\u0000b\"]"},
+    {"excludeFields", "{}"},
+    {"ordered", "\"true\""},
+    {"ordered", "1"},
+    {"enabled", "\"false\""},
+    {"enabled", "0"},
+    {"enabled", "[]"},
+    {"priority", "-1"},
+    {"priority", "1024"},
+    {"priority", "1.5"},
+    {"priority", "\"1\""},
+    {"priority", "true"},
+    {"headers", "[]"},
+    {"headers", "\"X: y\""},
+    {"rateLimit", "[]"},
+    {"rateLimit", "60"},
+};
+
 static void what_is_wrong_is_named(void **state)
 {
     struct ctx *c = *state;
-    static const struct {
-        const char *member, *value;
-    } rows[] = {
-        {"name", "\"\""},
-        {"name", "7"},
-        {"name", "[\"n\"]"},
-        {"name", "\"a\\nb\""},
-        {"name", "\"a\\u0000b\""},
-        {"url", "\"\""},
-        {"url", "{}"},
-        {"url", "\"http://a/\\r\\nX: y\""},
-        {"url", "\"http://a/\\u0000\""},
-        {"collection", "\"\""},
-        {"collection", "5"},
-        {"events", "[]"},
-        {"events", "\"create\""},
-        {"events", "{\"0\":\"create\"}"},
-        {"events", "[\"create\",\"insert\"]"},
-        {"events", "[\"Create\"]"},
-        {"events", "[\"create\",null]"},
-        {"events", "[[\"create\"]]"},
-        {"filters", "[]"},
-        {"filters", "\"a\""},
-        {"filters", "0"},
-        {"excludeFields", "\"a\""},
-        {"excludeFields", "[1]"},
-        {"excludeFields", "[\"\"]"},
-        {"excludeFields", "[\"a\\u0000b\"]"},
-        {"excludeFields", "{}"},
-        {"ordered", "\"true\""},
-        {"ordered", "1"},
-        {"enabled", "\"false\""},
-        {"enabled", "0"},
-        {"enabled", "[]"},
-        {"priority", "-1"},
-        {"priority", "1024"},
-        {"priority", "1.5"},
-        {"priority", "\"1\""},
-        {"priority", "true"},
-        {"headers", "[]"},
-        {"headers", "\"X: y\""},
-        {"rateLimit", "[]"},
-        {"rateLimit", "60"},
-    };
     char body[512];
 
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        snprintf(body, sizeof body, "{\"%s\":%s}", rows[i].member,
-                 rows[i].value);
-        judge_is(c, body, false, false, rows[i].member);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(body, sizeof body, "{\"%s\":%s}", wrong[i].member,
+                 wrong[i].value);
+        judge_is(c, body, false, false, wrong[i].member);
     }
     judge_is(c, "{}", false, true, "name url collection events");
     judge_is(c,
