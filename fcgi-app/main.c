@@ -11,6 +11,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/program.h"
+#include "lib/data/subs.h"
 #include "lib/run/proc.h"
 
 static const struct program program = {
@@ -32,6 +33,10 @@ static int serve(const struct conf *conf)
 
     if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
         return PROGRAM_FAILED;
+    if (!subs_setup()) {
+        log_note(LOG_ERROR, "subs.failed", "no memory for a shared word");
+        return PROGRAM_FAILED;
+    }
     if (limit_setup(conf) != OK) {
         log_note(LOG_ERROR, "limit.failed", "no memory for the rate limit");
         return PROGRAM_FAILED;
