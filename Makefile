@@ -8,7 +8,7 @@ PY := build/venv/bin/python
 
 PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
 INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
-LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
+LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null) -lpcre2-8
 LIBS_COORD := -lhiredis
 LIBS_BASE := -lcrypto -lm
 LIBS_FCGI := -lfcgi -ljwt
