@@ -71,7 +71,7 @@ def test_it_is_delivered_with_all_headers(api, receiver, db):
 
 def test_each_try_is_signed_anew(api, receiver, db):
     hook = Hook(api, receiver)
-    receiver.answer(hook.path, "status/500", "reset-after", "ok")
+    receiver.answer(hook.path, "status/500", "cut-headers", "ok")
     hook.insert()
     tries = hook.wait(3)
     job = hook.wait_state(db, "done")
@@ -80,9 +80,7 @@ def test_each_try_is_signed_anew(api, receiver, db):
     assert len({t.headers["x-delivery-id"] for t in tries}) == 1
     assert len({t.body for t in tries}) == 1
     assert all(hook.is_signed(t) for t in tries)
-    assert [a["code"] for a in job["attempts"]] == [500, 0, 200] or [
-        a.get("code") for a in job["attempts"]
-    ] == [500, None, 200]
+    assert [a["code"] for a in job["attempts"]] == [500, 0, 200]
     assert [a.get("error") for a in job["attempts"]] == ["http-status", "connect", None]
 
 
