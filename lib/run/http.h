@@ -25,7 +25,7 @@ struct http_header {
 };
 
 struct http_request {
-    str url, key; /* key: whose connection; not empty */
+    str url, key;                      /* key: whose connection; not empty */
     const struct http_header *headers; /* checked by who stored them */
     size_t headers_n;
     str body; /* borrowed until the return */
