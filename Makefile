@@ -8,7 +8,7 @@ PY := build/venv/bin/python
 
 PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
 INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
-LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
+LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null) -lpcre2-8
 LIBS_COORD := -lhiredis
 LIBS_BASE := -lcrypto -lm
 LIBS_FCGI := -lfcgi -ljwt
@@ -122,7 +122,7 @@ $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
 		$(B)/obj/tests/unit/mongod.o \
 		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
-		$(B)/obj/tests/unit/home.o $(LIBS)
+		$(B)/obj/tests/unit/home.o $(B)/obj/tests/unit/gen_bson.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \

@@ -21,6 +21,18 @@ enum err api_auth_list(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_create(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_revoke(struct ctx *, const struct request *, struct reply *);
 
+enum err api_webhooks_list(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_webhooks_create(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_get(struct ctx *, const struct request *, struct reply *);
+enum err api_webhooks_change(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_delete(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_rotate(struct ctx *, const struct request *,
+                             struct reply *);
+
 enum err api_locks_list(struct ctx *, const struct request *, struct reply *);
 enum err api_locks_acquire(struct ctx *, const struct request *,
                            struct reply *);

@@ -40,6 +40,13 @@ const struct route routes[] = {
     {HTTP_POST,   "/api/auth/keys",     api_auth_create, ROLE_ADMIN, ROUTE_ACCESS | ROUTE_IO | ROUTE_BODY},
     {HTTP_DELETE, "/api/auth/keys/:id", api_auth_revoke, ROLE_ADMIN, ROUTE_ACCESS | ROUTE_IO},
 
+    {HTTP_GET,    "/api/webhooks",                   api_webhooks_list,   ROLE_ADMIN, ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks",                   api_webhooks_create, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+    {HTTP_GET,    "/api/webhooks/:id",               api_webhooks_get,    ROLE_ADMIN, ROUTE_IO},
+    {HTTP_PUT,    "/api/webhooks/:id",               api_webhooks_change, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/webhooks/:id",               api_webhooks_delete, ROLE_ADMIN, ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks/:id/rotate-secret", api_webhooks_rotate, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+
     {HTTP_GET,    "/api/:c",     api_db_list,   ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},
     {HTTP_POST,   "/api/:c",     api_db_create, ROLE_WRITE, ROUTE_ALIAS | ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/:c/:id", api_db_get,    ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},
