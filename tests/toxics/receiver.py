@@ -171,6 +171,10 @@ class _Connection(asyncio.Protocol):
         self.turn()
 
     def read_head(self) -> bool:
+        if self.data[:1] == b"\x16":  # TLS to the plain port
+            self.write(head(400, "Connection: close", length=0))
+            self.transport.close()
+            return False
         end = self.data.find(b"\r\n\r\n")
         if end < 0:
             if len(self.data) > HEADS_MAX:
