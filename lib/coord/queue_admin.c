@@ -102,8 +102,8 @@ static bson_t *waiting_of(struct ctx *c, str subscriber)
 
 static enum err remove_limits(struct ctx *c, enum job_queue q, str lim)
 {
-    str id = arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q),
-                        STR_ARG(lim));
+    str id =
+        arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q), STR_ARG(lim));
     bson_t *cmd = mongo_bson(c), *reply;
 
     if (!id.p || !cmd)
@@ -135,9 +135,8 @@ enum err queue_cancel(struct ctx *c, enum job_queue q, str subscriber,
     if (err)
         return err;
     metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, *out_n);
-    return bson_count_keys(ids) < CANCEL_MOST
-               ? remove_limits(c, q, subscriber)
-               : OK;
+    return bson_count_keys(ids) < CANCEL_MOST ? remove_limits(c, q, subscriber)
+                                              : OK;
 }
 
 /* ---- replay */
@@ -247,9 +246,9 @@ static bson_t *dead_filter(struct ctx *c, enum job_queue q,
 /* The webhook ids of rows as a set; which of them there are in `_webhooks`. */
 struct replay {
     const bson_t *filter;
-    bson_t *ids;     /* chosen rows */
+    bson_t *ids; /* chosen rows */
     int64_t chosen, skipped, seen;
-    bson_t known;    /* webhook id: is it there; asked once each */
+    bson_t known; /* webhook id: is it there; asked once each */
 };
 
 static bool lives(struct ctx *c, struct replay *r, str webhook, enum err *err)
@@ -281,8 +280,8 @@ static bool lives(struct ctx *c, struct replay *r, str webhook, enum err *err)
 static enum err choose_page(struct ctx *c, struct replay *r, int64_t *out_n)
 {
     bson_t *sort = mongo_bson(c), *members = mongo_bson(c);
-    struct rows_find f = {QUEUE_JOBS,      r->filter,           sort, members,
-                          .skip = r->seen, .limit = REPLAY_MOST};
+    struct rows_find f = {QUEUE_JOBS, r->filter,       sort,
+                          members,    .skip = r->seen, .limit = REPLAY_MOST};
     const bson_t *row;
     struct rows *rows;
     enum err err;
@@ -312,8 +311,8 @@ static enum err choose_rows(struct ctx *c, struct replay *r)
     int64_t n = REPLAY_MOST;
     enum err err = OK;
 
-    for (int i = 0; i < PAGES && n == REPLAY_MOST && r->chosen < REPLAY_MOST &&
-                    err == OK;
+    for (int i = 0;
+         i < PAGES && n == REPLAY_MOST && r->chosen < REPLAY_MOST && err == OK;
          i++)
         err = choose_page(c, r, &n);
     return err;

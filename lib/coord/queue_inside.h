@@ -1,8 +1,9 @@
 #pragma once
 /*
  * queue_inside - what the files of the queue share: queue.c (claims),
- * queue_rows.c (moves of one row), queue_admin.c (many rows, pause),
- * queue_list.c, mongo_queue.c and mongo_charge.c (the claim path)
+ * queue_rows.c (moves of one row), queue_recover.c, queue_admin.c (many rows,
+ * pause), queue_list.c; mongo_queue.c, mongo_charge.c and mongo_hold.c (the
+ * claim path)
  *
  * A row moves by one command that decides by $$NOW in an update pipeline.
  */
@@ -63,7 +64,17 @@ MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id);
 MUST_CHECK enum err queue_return_row(struct ctx *c, str id, str token,
                                      ms wait_ms);
 
+/* A change of the row while the token has it; *out_n 0: it has not. */
+MUST_CHECK enum err queue_change_held(struct ctx *c, str id, str token,
+                                      const bson_t *pipeline, int64_t *out_n);
+
+/* Sets, and unsets lease and `enq` or, as the row ends, `open`. NULL: no
+ * memory. */
+const bson_t *queue_pipeline(struct ctx *c, const bson_t *set, bool ends);
+
 /* Without the body; *out NULL: there is none. */
+MUST_CHECK enum err queue_find_by(struct ctx *c, const bson_t *filter,
+                                  const bson_t **out);
 MUST_CHECK enum err queue_find_row(struct ctx *c, str id, const bson_t **out);
 
 MUST_CHECK enum err queue_count_rows(struct ctx *c, const bson_t *filter,

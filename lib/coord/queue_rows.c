@@ -59,9 +59,9 @@ ms queue_retention_ms(const struct conf *conf, enum job_state st, bool once)
 {
     if (once)
         return DAY_MS;
-    return (ms)DAY_MS *
-           (st == JOB_DEAD ? conf->webhooks_dead_letter_retention_days
-                                    : conf->webhooks_delivery_retention_days);
+    return (ms)DAY_MS * (st == JOB_DEAD
+                             ? conf->webhooks_dead_letter_retention_days
+                             : conf->webhooks_delivery_retention_days);
 }
 
 void queue_append_end(bson_t *set, const struct conf *conf, enum job_state st,
@@ -225,9 +225,8 @@ enum err queue_cancel_row(struct ctx *c, str id)
 
 /* ---- what a token holds */
 
-/* A change of the row while the token has it; *out_n 0: it has not. */
-static enum err change_held(struct ctx *c, str id, str token,
-                            const bson_t *pipeline, int64_t *out_n)
+enum err queue_change_held(struct ctx *c, str id, str token,
+                           const bson_t *pipeline, int64_t *out_n)
 {
     bson_t *cmd = mongo_bson(c), *reply;
     enum err err;
@@ -243,8 +242,7 @@ static enum err change_held(struct ctx *c, str id, str token,
     return err;
 }
 
-/* [{$set: set}, {$unset: [lease, and open or enq]}] */
-static const bson_t *pipeline_of(struct ctx *c, const bson_t *set, bool ends)
+const bson_t *queue_pipeline(struct ctx *c, const bson_t *set, bool ends)
 {
     bson_t *p = mongo_bson(c);
 
@@ -269,8 +267,9 @@ enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
     if (wait_ms > 0)
         BCON_APPEND(set, "runAt", "{", "$max", "[", "$runAt",
                     QUEUE_NOW_AND(wait_ms), "]", "}");
-    pipeline = pipeline_of(c, set, false);
-    return pipeline ? change_held(c, id, token, pipeline, &n) : ERR_OVERLOADED;
+    pipeline = queue_pipeline(c, set, false);
+    return pipeline ? queue_change_held(c, id, token, pipeline, &n)
+                    : ERR_OVERLOADED;
 }
 
 /* ---- finish */
@@ -330,15 +329,13 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
     else
         queue_append_end(set, c->conf, st, cl->job.once,
                          st == JOB_DEAD ? r->reason : NULL);
-    pipeline = pipeline_of(c, set, st != JOB_WAITING);
-    return pipeline
-               ? change_held(c, cl->job.id, str_of(cl->token), pipeline, out_n)
-               : ERR_OVERLOADED;
+    pipeline = queue_pipeline(c, set, st != JOB_WAITING);
+    return pipeline ? queue_change_held(c, cl->job.id, str_of(cl->token),
+                                        pipeline, out_n)
+                    : ERR_OVERLOADED;
 }
 
-/* By _id, without the body; *out NULL: there is none. */
-static enum err find_row(struct ctx *c, const bson_t *filter,
-                         const bson_t **out)
+enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)
 {
     bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
     bson_t *row = ctx_alloc(c, sizeof *row);
@@ -367,7 +364,7 @@ enum err queue_find_row(struct ctx *c, str id, const bson_t **out)
     if (!filter)
         return ERR_OVERLOADED;
     queue_append_text(filter, "_id", id);
-    return find_row(c, filter, out);
+    return queue_find_by(c, filter, out);
 }
 
 static void count_end(enum job_verdict v)
@@ -426,94 +423,4 @@ enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
         err =
             mongo_queue_settle(c, k->queue, cl->job.lim, str_of(cl->token), &s);
     return err ? unknown(c, err) : FINISH_DONE;
-}
-
-/* ---- recovery */
-
-static enum err recover_row(struct ctx *c, const bson_t *row, str token,
-                            bool died, struct settlement *s, int64_t *out_n)
-{
-    bool once = bson_has_field(row, "once");
-    bool poison = queue_number(row, "stalls") + 1 >= JOB_STALLS_MAX;
-    bson_t *set = mongo_bson(c);
-    const bson_t *pipeline;
-    enum err err;
-
-    if (!died) {
-        *out_n = 1;
-        return queue_return_row(c, queue_text(row, "_id"), token, 0);
-    }
-    if (!set)
-        return ERR_OVERLOADED;
-    BCON_APPEND(set, "stalls", QUEUE_PLUS("$stalls", (int64_t)1));
-    if (once || poison)
-        queue_append_end(set, c->conf, once ? JOB_LOST : JOB_DEAD, once,
-                         once ? "killed" : "poison");
-    else
-        BSON_APPEND_UTF8(set, "st", job_state_name(JOB_WAITING));
-    pipeline = pipeline_of(c, set, once || poison);
-    if (!pipeline)
-        return ERR_OVERLOADED;
-    err = change_held(c, queue_text(row, "_id"), token, pipeline, out_n);
-    s->dead = poison && !once;
-    if (err == OK && *out_n > 0 && s->dead)
-        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
-    return err;
-}
-
-/* What its worker would have told after the finish of this row. */
-static struct settlement settlement_of(const bson_t *row)
-{
-    str st = queue_text(row, "st");
-    bool done = str_eq(st, STR("done")), dead = str_eq(st, STR("dead"));
-
-    return (struct settlement){.health = done ? HEALTH_OK : HEALTH_FAILED,
-                               .attempts = 1,
-                               .delivered = done,
-                               .failed = !done,
-                               .dead = dead};
-}
-
-/* The token has no row: its charge is for nothing, or only not settled. */
-static enum err recover_charge(struct ctx *c, str token)
-{
-    const bson_t *row = NULL;
-    struct settlement s;
-    str lim, id;
-    bool found;
-    enum err err = mongo_queue_find_charge(c, token, &lim, &id, &found);
-
-    if (err || !found)
-        return err;
-    err = queue_find_row(c, id, &row);
-    if (err)
-        return err;
-    if (!row || !str_eq(queue_text(row, "fin"), token))
-        return mongo_queue_drop(c, token);
-    s = settlement_of(row);
-    return mongo_queue_settle(c, QUEUE_WEBHOOK, lim, token, &s);
-}
-
-enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
-{
-    struct settlement s = {.back = !died};
-    bson_t *filter = mongo_bson(c);
-    const bson_t *row;
-    enum err err;
-
-    if (!filter)
-        return ERR_OVERLOADED;
-    *out_n = 0;
-    token = arena_str(&c->arena, token);
-    if (!token.p)
-        return ctx_no_memory(c);
-    queue_append_text(filter, "lease.tok", token);
-    err = find_row(c, filter, &row);
-    if (err || !row)
-        return err ? err : recover_charge(c, token);
-    err = recover_row(c, row, token, died, &s, out_n);
-    if (err || queue_is_test(queue_text(row, "lim")))
-        return err;
-    return mongo_queue_settle(c, QUEUE_WEBHOOK, queue_text(row, "lim"), token,
-                              &s);
 }
