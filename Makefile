@@ -8,10 +8,11 @@ PY := build/venv/bin/python
 
 PKGS := libmongoc-1.0 libbson-1.0 hiredis json-c
 INC := -I. $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null))
-LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null)
+LIBS_DATA := $(shell pkg-config --libs libmongoc-1.0 libbson-1.0 2>/dev/null) -lpcre2-8
 LIBS_COORD := -lhiredis
 LIBS_BASE := -lcrypto -lm
 LIBS_FCGI := -lfcgi -ljwt
+LIBS_RUN := -lcurl
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
@@ -107,35 +108,35 @@ $(B)/lib%.a:
 
 $(B)/fcgi-app: $(call objs,fcgi-app) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/workers: $(call objs,workers) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/sqlfree: $(call objs,cli) $(LIBS)
 	@echo "  LD $@"
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
 		$(B)/obj/tests/unit/mongod.o \
 		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
 		$(B)/obj/tests/unit/home.o $(LIBS)
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
 		$(B)/obj/tests/unit/support.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_FCGI) \
-		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+		$(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 		$(if $(filter fuzz,$(MODE)),,$(B)/obj/tests/fuzz/replay.o)
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
-		$(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+		$(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/lock_bench: $(B)/obj/tests/bench/lock_bench.o $(LIBS)
-	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_FCGI) $(LIBS_DATA)

@@ -21,6 +21,18 @@ enum err api_auth_list(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_create(struct ctx *, const struct request *, struct reply *);
 enum err api_auth_revoke(struct ctx *, const struct request *, struct reply *);
 
+enum err api_webhooks_list(struct ctx *, const struct request *,
+                           struct reply *);
+enum err api_webhooks_create(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_get(struct ctx *, const struct request *, struct reply *);
+enum err api_webhooks_change(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_delete(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_webhooks_rotate(struct ctx *, const struct request *,
+                             struct reply *);
+
 enum err api_locks_list(struct ctx *, const struct request *, struct reply *);
 enum err api_locks_acquire(struct ctx *, const struct request *,
                            struct reply *);
@@ -49,6 +61,21 @@ enum err api_cluster_leadership(struct ctx *, const struct request *,
 enum err api_leader_resign(struct ctx *, const struct request *,
                            struct reply *);
 enum err api_leader_force(struct ctx *, const struct request *, struct reply *);
+
+enum err api_webhooks_stats(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_deliveries_list(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_deliveries_replay(struct ctx *, const struct request *,
+                               struct reply *);
+enum err api_deliveries_test(struct ctx *, const struct request *,
+                             struct reply *);
+
+enum err api_queue_state(struct ctx *, const struct request *, struct reply *);
+enum err api_queue_pause(struct ctx *, const struct request *, struct reply *);
+enum err api_queue_resume(struct ctx *, const struct request *, struct reply *);
+enum err api_dead_list(struct ctx *, const struct request *, struct reply *);
+enum err api_dead_replay(struct ctx *, const struct request *, struct reply *);
 
 struct list_query;
 

@@ -8,6 +8,7 @@
 #include "lib/base/metrics.h"
 #include "lib/base/snap.h"
 #include "lib/data/collections.h"
+#include "lib/data/subs.h"
 
 enum {
     READ_MS = 2000,  /* of the view */
@@ -198,6 +199,19 @@ static void note_clock(struct look *look, ms wall_after)
     qsort(sorted, SAMPLES, sizeof *sorted, by_size);
     look->clock_known = true;
     look->clock_offset_ms = sorted[SAMPLES / 2];
+    clock_note_offset(look->clock_offset_ms);
+}
+
+/* So that what others changed is loaded before a request needs it, and a load
+ * in vain is repeated also where nobody writes. */
+static void refresh_subscriptions(struct ctx *c, int64_t version)
+{
+    const struct subs *unused;
+
+    subs_raise(version);
+    c->deadline = clock_mono_ms() + READ_MS;
+    (void)!subs_get(c, &unused);
+    ctx_reset(c);
 }
 
 /* Figures of a program that was not seen for 2 s are not shown. */
@@ -236,6 +250,7 @@ enum err cluster_look(struct ctx *c)
     size_t most_bytes = c->arena.max_bytes;
     struct look *look = ctx_alloc(c, sizeof *look);
     enum err err = ERR_OVERLOADED;
+    int64_t version;
 
     c->deadline = clock_mono_ms() + READ_MS;
     if (look)
@@ -251,7 +266,10 @@ enum err cluster_look(struct ctx *c)
     /* the look takes the arena, and with it all texts that it points to */
     look->arena = c->arena;
     arena_init(&c->arena, most_bytes);
-    return snap_publish(&looks, look, free_look);
+    version = look->view.subs_version;
+    err = snap_publish(&looks, look, free_look);
+    refresh_subscriptions(c, version);
+    return err;
 }
 
 /* ---- looking at Redis */

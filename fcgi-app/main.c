@@ -11,6 +11,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/program.h"
+#include "lib/data/subs.h"
 #include "lib/run/proc.h"
 
 static const struct program program = {
@@ -26,11 +27,16 @@ static int serve(const struct conf *conf)
     struct serve_task task = {conf, listen_open(conf)};
     struct proc_role role = {"fcgi-app", (int)conf->fcgi_processes, serve_run,
                              &task};
-    struct proc_options options = {&role, 1, conf->shutdown_grace_ms};
+    struct proc_options options = {
+        .roles = &role, .roles_n = 1, .grace_ms = conf->shutdown_grace_ms};
     int code;
 
     if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
         return PROGRAM_FAILED;
+    if (!subs_setup()) {
+        log_note(LOG_ERROR, "subs.failed", "no memory for a shared word");
+        return PROGRAM_FAILED;
+    }
     if (limit_setup(conf) != OK) {
         log_note(LOG_ERROR, "limit.failed", "no memory for the rate limit");
         return PROGRAM_FAILED;

@@ -187,8 +187,10 @@ static bool look_at_db(struct looker *l)
     struct mongo_info info;
     bool up = mongo_ping(l->task->pool, &info) == OK;
 
-    if (up)
+    if (up) {
         set_flag(STANDALONE, !info.replica_set);
+        mongo_set_transactions(l->task->pool, info.replica_set);
+    }
     note_db(l, up, info.reason);
     if (up)
         look_at_others(l);

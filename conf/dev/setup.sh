@@ -8,8 +8,9 @@ cd "$(dirname "$0")/../.."
 
 packages=(gcc make pkg-config clang-14 clang-format-14 libclang-rt-14-dev
     libfcgi-dev libhiredis-dev libmongoc-dev libbson-dev libjson-c-dev
-    libssl-dev libjwt-dev libcmocka-dev nginx-light lighttpd redis-server
-    prometheus wrk curl ca-certificates python3 python3-venv)
+    libcurl4-openssl-dev libpcre2-dev libssl-dev libjwt-dev libcmocka-dev
+    nginx-light lighttpd redis-server prometheus wrk curl ca-certificates
+    python3 python3-venv)
 stamp=build/setup.stamp
 
 [ "$stamp" -nt conf/dev/setup.sh ] && [ "$stamp" -nt tests/requirements.txt ] && exit 0

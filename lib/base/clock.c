@@ -2,10 +2,12 @@
  * Low-Level Date Algorithms" */
 #include "lib/base/clock.h"
 
+#include <stdatomic.h>
 #include <time.h>
 
 static bool fixed;
 static ms fixed_mono, fixed_wall;
+static _Atomic ms wall_minus_server;
 
 static int64_t read_us(clockid_t id)
 {
@@ -33,6 +35,17 @@ ms clock_boot_ms(void)
 ms clock_wall_ms(void)
 {
     return fixed ? fixed_wall : read_us(CLOCK_REALTIME) / 1000;
+}
+
+ms clock_server_ms(void)
+{
+    return clock_wall_ms() -
+           atomic_load_explicit(&wall_minus_server, memory_order_relaxed);
+}
+
+void clock_note_offset(ms offset)
+{
+    atomic_store_explicit(&wall_minus_server, offset, memory_order_relaxed);
 }
 
 void clock_set(ms mono, ms wall)

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -15,6 +16,39 @@ enum {
 bool hash_sha256(str s, unsigned char out[HASH_BYTES])
 {
     return SHA256((const unsigned char *)s.p, s.n, out) != NULL;
+}
+
+static bool mac_all(EVP_MAC_CTX *x, str key, const str *pieces, size_t n,
+                    unsigned char out[HASH_BYTES])
+{
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end()};
+    size_t done = 0;
+
+    /* without a pointer the key would count as not given */
+    if (EVP_MAC_init(x, (const unsigned char *)(key.n ? key.p : ""), key.n,
+                     params) != 1)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (pieces[i].n > 0 &&
+            EVP_MAC_update(x, (const unsigned char *)pieces[i].p,
+                           pieces[i].n) != 1)
+            return false;
+    return EVP_MAC_final(x, out, &done, HASH_BYTES) == 1 && done == HASH_BYTES;
+}
+
+bool hash_hmac(str key, const str *pieces, size_t pieces_n,
+               unsigned char out[HASH_BYTES])
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *x = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    bool done = x && mac_all(x, key, pieces, pieces_n, out);
+
+    EVP_MAC_CTX_free(x);
+    EVP_MAC_free(mac);
+    return done;
 }
 
 bool hash_equal(const void *a, const void *b, size_t n)

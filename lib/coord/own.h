@@ -5,8 +5,8 @@
 #include "lib/base/conf.h"
 #include "lib/base/str.h"
 
+typedef void (*own_each)(void *arg, const char *host, uint16_t port);
+
 /* Calls each(arg, host, port) for the hosts of MongoDB's connection string,
  * Redis and the FastCGI socket, those that are reached by TCP. */
-void own_places(const struct conf *conf,
-                void (*each)(void *arg, const char *host, uint16_t port),
-                void *arg);
+void own_places(const struct conf *conf, own_each each, void *arg);

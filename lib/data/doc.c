@@ -4,8 +4,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
+#include "lib/data/change.h"
 #include "lib/data/search.h"
 #include "lib/data/shared.h"
+#include "lib/data/store.h"
 
 enum {
     NAME_BYTES_MAX = 200,
@@ -155,35 +157,40 @@ enum err doc_get(struct ctx *c, const struct doc_key *key, const bson_t **out)
     return shared_get(c, key, get_alone, out);
 }
 
-/* remove when arg is NULL, else arg is the update */
+/* A change that somebody may want to hear of; removal when update is NULL. */
+struct modify {
+    struct change how;
+    const bson_t *update;
+};
+
 static enum err try_modify(struct ctx *c, const struct doc_key *key,
                            const bson_t *filter, const void *arg,
                            const bson_t **out)
 {
-    bson_t *cmd = mongo_bson(c), *reply, *value = ctx_alloc(c, sizeof *value);
-    enum err err;
+    const struct modify *m = arg;
 
-    if (!cmd || !value)
-        return ERR_OVERLOADED;
-    BSON_APPEND_UTF8(cmd, "findAndModify", key->collection);
-    BSON_APPEND_DOCUMENT(cmd, "query", filter);
-    if (arg) {
-        BSON_APPEND_DOCUMENT(cmd, "update", arg);
-        BSON_APPEND_BOOL(cmd, "new", true);
-    } else {
-        BSON_APPEND_BOOL(cmd, "remove", true);
-    }
-    err = mongo_write(c, cmd, &reply, NULL);
-    if (err)
-        return err;
-    *out = mongo_reply_doc(reply, "value", value) ? value : NULL;
-    return OK;
+    if (m->how.interest.any)
+        return change_modify(c, &m->how, key->collection, filter, m->update,
+                             out);
+    return store_modify(
+        c, store_modify_command(c, key->collection, filter, m->update, true),
+        out);
+}
+
+static enum err modify(struct ctx *c, const struct doc_key *key,
+                       const bson_t *update, const bson_t **out)
+{
+    enum event_kind kind = update ? EVENT_UPDATE : EVENT_DELETE;
+    struct modify m = {.update = update};
+    enum err err = change_wanted(c, key->collection, kind, &m.how);
+
+    return err ? err : by_id(c, key, try_modify, &m, out);
 }
 
 enum err doc_delete(struct ctx *c, const struct doc_key *key,
                     const bson_t **out)
 {
-    return by_id(c, key, try_modify, NULL, out);
+    return modify(c, key, NULL, out);
 }
 
 static bool is_server_time(const char *key)
@@ -260,7 +267,7 @@ enum err doc_update(struct ctx *c, const struct doc_key *key,
     if (err)
         return err;
     BSON_APPEND_DOCUMENT(update, "$set", set);
-    return by_id(c, key, try_modify, update, out);
+    return modify(c, key, update, out);
 }
 
 /* _id first, as MongoDB stores it, and our two times last. */
@@ -294,43 +301,15 @@ static enum err build_document(struct ctx *c, const bson_t *body, bson_t *doc)
     return OK;
 }
 
-/* After a lost reply the repeat meets our own document: that is success. */
-static bool is_stored(struct ctx *c, const char *collection, const bson_t *doc)
+static enum err insert(struct ctx *c, const char *collection, const bson_t *doc)
 {
-    struct rows_find f = {collection, .limit = 1};
-    bson_t *filter = mongo_bson(c);
-    const bson_t *stored = NULL;
-    struct rows *rows;
-    bson_iter_t it;
+    struct change how;
+    enum err err = change_wanted(c, collection, EVENT_CREATE, &how);
 
-    if (!filter || !bson_iter_init_find(&it, doc, "_id"))
-        return false;
-    bson_append_iter(filter, "_id", 3, &it);
-    f.filter = filter;
-    return rows_find(c, &f, &rows) == OK && rows_next(c, rows, &stored) == OK &&
-           stored && bson_equal(stored, doc);
-}
-
-static enum err insert_alone(struct ctx *c, const char *collection,
-                             const bson_t *doc, bool doubtful)
-{
-    bson_t *cmd = mongo_bson(c), *reply, list;
-    int tries = 0;
-    enum err err;
-
-    if (!cmd)
-        return ERR_OVERLOADED;
-    BSON_APPEND_UTF8(cmd, "insert", collection);
-    BSON_APPEND_ARRAY_BEGIN(cmd, "documents", &list);
-    BSON_APPEND_DOCUMENT(&list, "0", doc);
-    bson_append_array_end(cmd, &list);
-    err = mongo_write(c, cmd, &reply, &tries);
-    if (err == ERR_DUPLICATE_KEY && (tries > 1 || doubtful) &&
-        is_stored(c, collection, doc)) {
-        ctx_forgive(c);
-        err = OK;
-    }
-    return err;
+    if (err)
+        return err;
+    return how.interest.any ? change_insert(c, &how, collection, doc)
+                            : store_insert(c, collection, doc);
 }
 
 enum err doc_create(struct ctx *c, const char *collection, const bson_t *body,
@@ -346,7 +325,7 @@ enum err doc_create(struct ctx *c, const char *collection, const bson_t *body,
                         "The body must be an object with at least one field");
     err = build_document(c, body, doc);
     if (err == OK)
-        err = shared_insert(c, collection, doc, insert_alone);
+        err = insert(c, collection, doc);
     if (err == OK)
         *out = doc;
     return err;

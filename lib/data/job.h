@@ -57,6 +57,9 @@ MUST_CHECK enum err job_ids(struct ctx *c, str event_id, str subscriber_id,
                             ms ts, char out_id[JOB_ID_MAX],
                             char out_message_id[JOB_MESSAGE_ID_MAX]);
 
+/* Is it of the form that job_ids() gives? */
+bool job_is_id(str s);
+
 int job_class(int priority);
 
 /* What a new row is made of. */
@@ -89,7 +92,8 @@ bool job_read(const bson_t *row, struct job *out);
 /* The row as clients see it (contract 7.2, A), as one JSON object. */
 void job_write(struct buf *b, const bson_t *row);
 
-/* The same of a dead letter; webhook_name and url from its webhook, or null. */
+/* The same of a dead letter; webhook_name and url from its webhook, or
+ * STR_NONE. */
 void job_write_dead(struct buf *b, const bson_t *row, str webhook_name,
                     str url);
 

@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include <mongoc/mongoc.h>
-
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/data/combine.h"
 #include "lib/data/mongo_error.h"
+#include "lib/data/mongo_inside.h"
 
 enum {
     TRIES = 3,
@@ -21,23 +20,21 @@ enum {
     OP_LEAST_MS = 100, /* to find out what came of an operation */
 };
 
+/* What the poll thread found. */
+struct told {
+    atomic_bool away, transactions;
+};
+
 struct mongo_pool {
     mongoc_client_pool_t *pool;
     mongoc_client_pool_t *pings; /* own, short time-outs: sees a hang */
     const struct conf *conf;
     int tries;
-    atomic_bool own_away;
-    atomic_bool *away;  /* own, or that of another pool */
+    struct told own;
+    struct told *told;  /* own, or that of another pool */
     atomic_int waiting; /* threads between two tries */
     int waiting_max;
     struct combine shared[MONGO_SHARED_N];
-};
-
-struct mongo {
-    struct mongo_pool *home;
-    mongoc_client_t *client;
-    mongoc_client_session_t *session; /* spares a pool look-up a command */
-    bson_t *opts;                     /* {sessionId} */
 };
 
 static void set_limits(mongoc_uri_t *uri, const struct mongo_limits *l)
@@ -127,7 +124,7 @@ struct mongo_pool *mongo_pool_new(const struct conf *conf,
     mongoc_log_set_handler(drop_driver_log, NULL);
     p->conf = conf;
     p->tries = limits->tries;
-    p->away = &p->own_away;
+    p->told = &p->own;
     p->waiting_max = clients / 4 > 0 ? clients / 4 : 1;
     for (int i = 0; i < MONGO_SHARED_N; i++)
         combine_init(&p->shared[i], clients / 8 > 2 ? clients / 8 : 2);
@@ -164,7 +161,7 @@ struct mongo *mongo_client_new(struct mongo_pool *pool)
     return NULL;
 }
 
-static void drop_session(struct mongo *m)
+void mongo_drop_session(struct mongo *m)
 {
     if (!m->session)
         return;
@@ -177,19 +174,30 @@ void mongo_client_free(struct mongo *m)
 {
     if (!m)
         return;
-    drop_session(m);
+    mongo_drop_session(m);
     mongoc_client_pool_push(m->home->pool, m->client);
     free(m);
 }
 
 void mongo_set_away(struct mongo_pool *pool, bool away)
 {
-    atomic_store_explicit(pool->away, away, memory_order_relaxed);
+    atomic_store_explicit(&pool->told->away, away, memory_order_relaxed);
+}
+
+void mongo_set_transactions(struct mongo_pool *pool, bool on)
+{
+    atomic_store_explicit(&pool->told->transactions, on, memory_order_relaxed);
+}
+
+bool mongo_has_transactions(const struct ctx *c)
+{
+    return atomic_load_explicit(&c->mongo->home->told->transactions,
+                                memory_order_relaxed);
 }
 
 void mongo_share_away(struct mongo_pool *to, struct mongo_pool *from)
 {
-    to->away = from->away;
+    to->told = from->told;
 }
 
 enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out)
@@ -254,33 +262,43 @@ void mongo_op_used(struct ctx *c, ms used)
     c->op_ms = most > OP_LEAST_MS ? most : OP_LEAST_MS;
 }
 
-/* Without a free place among the waiters the failure stands as it is. */
-static bool wait_for_next_try(struct ctx *c, int tried)
+/* False when there is no free place among the waiters. */
+static bool wait_in_place(struct mongo_pool *p, ms wait)
 {
-    struct mongo_pool *p = c->mongo->home;
-    ms wait = tried == 1 ? 1000 : 2000;
     struct timespec t = {.tv_sec = wait / 1000};
-    bool may;
+    bool may = atomic_fetch_add(&p->waiting, 1) < p->waiting_max;
 
-    if (tried >= p->tries || ctx_left_ms(c) <= wait)
-        return false;
-    may = atomic_fetch_add(&p->waiting, 1) < p->waiting_max;
     if (may)
         nanosleep(&t, NULL);
     atomic_fetch_sub(&p->waiting, 1);
     return may;
 }
 
+bool mongo_wait_for_next_try(struct ctx *c, int tried)
+{
+    ms wait = tried == 1 ? 1000 : 2000;
+
+    return tried < c->mongo->home->tries && ctx_left_ms(c) > wait &&
+           wait_in_place(c->mongo->home, wait);
+}
+
+bool mongo_wait_to_know(struct ctx *c)
+{
+    ms wait = 1000;
+
+    return ctx_left_ms(c) > wait && wait_in_place(c->mongo->home, wait);
+}
+
 enum err mongo_may_start(struct ctx *c)
 {
-    if (atomic_load_explicit(c->mongo->home->away, memory_order_relaxed))
+    if (atomic_load_explicit(&c->mongo->home->told->away, memory_order_relaxed))
         return ctx_fail(c, ERR_DB_UNAVAILABLE, "The database is not reachable");
     if (ctx_left_ms(c) == 0)
         return ctx_fail(c, ERR_TIME_LIMIT, "The request took too long");
     return OK;
 }
 
-static bool have_session(struct mongo *m, bson_error_t *e)
+bool mongo_have_session(struct mongo *m, bson_error_t *e)
 {
     mongoc_session_opt_t *opts;
 
@@ -295,7 +313,7 @@ static bool have_session(struct mongo *m, bson_error_t *e)
     m->opts = bson_new();
     if (mongoc_client_session_append(m->session, m->opts, e))
         return true;
-    drop_session(m);
+    mongo_drop_session(m);
     return false;
 }
 
@@ -320,7 +338,7 @@ static bool send_command(struct ctx *c, const bson_t *cmd, bool writing,
     bson_t opts;
     bool done;
 
-    if (!have_session(m, e)) {
+    if (!mongo_have_session(m, e)) {
         bson_init(reply);
         return false;
     }
@@ -341,8 +359,8 @@ static bool run_once(struct ctx *c, const bson_t *cmd, bool writing,
     bool done = send_command(c, cmd, writing, reply, e);
 
     mongo_measure(clock_mono_us() - start_us, done, e);
-    if (!done && mongo_is_transient(e))
-        drop_session(c->mongo);
+    if (!done && mongo_is_transient(e) && !c->mongo->txn.on)
+        mongo_drop_session(c->mongo);
     return done;
 }
 
@@ -398,8 +416,12 @@ static enum err run(struct ctx *c, bson_t *cmd, bool writing,
             *out_reply = reply;
             return err;
         }
+        if (c->mongo->txn.on)
+            err = mongo_txn_failed(c, &e, reply, writing);
         bson_destroy(reply);
-        if (!mongo_is_transient(&e) || !wait_for_next_try(c, tried))
+        if (err)
+            return err;
+        if (!mongo_is_transient(&e) || !mongo_wait_for_next_try(c, tried))
             return mongo_translate(c, &e, writing);
         err = mongo_may_start(c);
         if (err)
@@ -423,7 +445,8 @@ enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply, int *tries)
         !bson_iter_find_descendant(&it, "writeErrors.0", &row))
         return err;
     mongo_write_error(&row, &e);
-    return mongo_translate(c, &e, true);
+    return c->mongo->txn.on ? mongo_txn_failed(c, &e, *out_reply, true)
+                            : mongo_translate(c, &e, true);
 }
 
 enum err mongo_write_majority(struct ctx *c, bson_t *cmd, bson_t **out_reply)

@@ -80,19 +80,43 @@ MUST_CHECK enum err mongo_write(struct ctx *c, bson_t *cmd, bson_t **out_reply,
 MUST_CHECK enum err mongo_write_majority(struct ctx *c, bson_t *cmd,
                                          bson_t **out_reply);
 
-/* What mongo_ping() found: are there transactions? False until it is told. */
+/* What mongo_ping() found: are there transactions? False until it is told;
+ * shared as mongo_share_away() says. */
 void mongo_set_transactions(struct mongo_pool *pool, bool on);
 bool mongo_has_transactions(const struct ctx *c);
+
+typedef enum err (*mongo_body)(struct ctx *c, void *arg);
 
 /*
  * Runs body in one transaction with write concern majority; commands of c are
  * part of it until body returns. Anything but OK from body ends it without an
- * effect. Conflicts, fail-overs and lost replies repeat body as a whole, or
- * the commit, until c's deadline. Within body nothing else is repeated.
+ * effect. Conflicts repeat body as a whole, after random(0..min(32, 2^n)) ms,
+ * until c's deadline, then ERR_OVERLOADED; fail-overs as often as a command; a
+ * commit whose reply was lost is repeated until the deadline. Within body
+ * nothing else is repeated.
  */
-MUST_CHECK enum err
-mongo_transaction(struct ctx *c, enum err (*body)(struct ctx *c, void *arg),
-                  void *arg);
+MUST_CHECK enum err mongo_transaction(struct ctx *c, mongo_body body,
+                                      void *arg);
+
+/*
+ * Asked by body: a commit of an earlier turn may have been done after all, and
+ * what body finds may be its own work.
+ */
+bool mongo_is_in_doubt(const struct ctx *c);
+
+/*
+ * After a transaction that failed: a collection of it (capped, time series)
+ * takes part in none, nothing was written.
+ */
+bool mongo_is_unfit(const struct ctx *c);
+
+/*
+ * One turn of a transaction that several threads share: nothing is noted in
+ * c, false says no more than that each must go alone. *doubt: it may have been
+ * done.
+ */
+MUST_CHECK bool mongo_try_transaction(struct ctx *c, mongo_body body, void *arg,
+                                      bool *doubt);
 
 /*
  * One try of a command that several threads share: nothing is noted in c, a

@@ -17,3 +17,10 @@ MUST_CHECK enum err target_check(struct ctx *c, str url, bool https_only);
  */
 MUST_CHECK enum err target_judge(struct ctx *c, const struct egress *e, str url,
                                  ms most_ms);
+
+/*
+ * The URL as it is dialled: ASCII, an international host in its xn-- form.
+ * NULL when it cannot be used; ends with target_free().
+ */
+char *target_wire(str url);
+void target_free(char *wire);

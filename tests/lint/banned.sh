@@ -32,8 +32,8 @@ calls("malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign") &&
     FILENAME !~ /^lib\/base\/(arena|buf|snap)[.]c$/ &&
     fn !~ /_new\(/ { flag("memory comes from an arena, a buf or a *_new function") }
 code ~ /#[ \t]*include[ \t]*<pthread.h>/ &&
-    FILENAME !~ /\/(serve|watch|refresh|snap|combine)[.][ch]$/ { flag("pthread.h only in serve, watch, refresh, snap, combine") }
+    FILENAME !~ /\/(serve|watch|refresh|snap|combine|subs)[.][ch]$/ { flag("pthread.h only in serve, watch, refresh, snap, combine, subs") }
 code ~ /#[ \t]*include[ \t]*<stdatomic.h>/ &&
-    FILENAME !~ /\/(metrics|snap|table|serve|watch|refresh|limit|permits|mongo|proc)[.]c$/ { flag("stdatomic.h only in the files named for it") }
+    FILENAME !~ /\/(metrics|snap|table|serve|watch|refresh|limit|permits|mongo|proc|board|clock|subs)[.]c$/ { flag("stdatomic.h only in the files named for it") }
 code ~ /(^|[ \t])\/\// { flag("comments are /* */") }
 END { exit bad }' || exit 1

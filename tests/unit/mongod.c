@@ -56,7 +56,8 @@ static void exec_server(const char *root, int port)
           "--port", port_text, "--dbpath", "mongo", "--bind_ip", "127.0.0.1",
           "--replSet", "rs0", "--noscripting", "--nounixsocket", "--oplogSize",
           "32", "--wiredTigerCacheSizeGB", "0.25", "--setParameter",
-          "diagnosticDataCollectionEnabled=false", (char *)NULL);
+          "diagnosticDataCollectionEnabled=false", "--setParameter",
+          "enableTestCommands=1", (char *)NULL);
     _exit(127);
 }
 
@@ -261,19 +262,42 @@ int mongod_fresh(void **state)
     return 0;
 }
 
-const bson_t *mongod_do(struct ctx *c, bson_t *cmd)
+static const bson_t *do_on(struct ctx *c, const char *db, bson_t *cmd)
 {
     bson_t *kept = mongo_bson(c), reply;
     bson_error_t e = {0};
 
     assert_non_null(kept);
-    if (!mongoc_client_command_simple(raw, mongod.conf->mongodb_database_name,
-                                      cmd, NULL, &reply, &e))
+    if (!mongoc_client_command_simple(raw, db, cmd, NULL, &reply, &e))
         fail_msg("%s", e.message);
     bson_concat(kept, &reply);
     bson_destroy(&reply);
     bson_destroy(cmd);
     return kept;
+}
+
+const bson_t *mongod_do(struct ctx *c, bson_t *cmd)
+{
+    return do_on(c, mongod.conf->mongodb_database_name, cmd);
+}
+
+void mongod_fail(struct ctx *c, const char *command, int times, int code,
+                 const char *label)
+{
+    bson_t data = BSON_INITIALIZER;
+
+    BCON_APPEND(&data, "failCommands", "[", BCON_UTF8(command), "]");
+    if (code)
+        BSON_APPEND_INT32(&data, "errorCode", code);
+    else
+        BSON_APPEND_BOOL(&data, "closeConnection", true);
+    if (label)
+        BCON_APPEND(&data, "errorLabels", "[", BCON_UTF8(label), "]");
+    (void)do_on(c, "admin",
+                BCON_NEW("configureFailPoint", "failCommand", "mode", "{",
+                         "times", BCON_INT32(times), "}", "data",
+                         BCON_DOCUMENT(&data)));
+    bson_destroy(&data);
 }
 
 const bson_t *mongod_find(struct ctx *c, const char *collection, const char *id)

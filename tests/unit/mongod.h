@@ -34,6 +34,14 @@ void mongod_close(struct ctx *c);
 /* Runs cmd, which it takes, past lib/data; the reply is c's until its reset. */
 const bson_t *mongod_do(struct ctx *c, bson_t *cmd);
 
+/*
+ * The next commands of this name fail before they are run: with this code and
+ * label (NULL: none), or, code 0, by a closed connection. Later ones replace
+ * what earlier ones have left.
+ */
+void mongod_fail(struct ctx *c, const char *command, int times, int code,
+                 const char *label);
+
 /* The document with this _id, c's until its reset, or NULL. */
 const bson_t *mongod_find(struct ctx *c, const char *collection,
                           const char *id);

@@ -1,0 +1,196 @@
+/* match - see match.h; paths through documents and arrays */
+#include "lib/data/match.h"
+
+#include "lib/data/match_inside.h"
+#include "lib/data/opcheck.h"
+
+struct match {
+    const struct match_node *root; /* NULL: matches nothing */
+};
+
+/* Conditions on an array as a whole. */
+static bool is_on_array(const struct match_node *n)
+{
+    return n->kind == MATCH_SIZE || n->kind == MATCH_ELEM_DOC ||
+           n->kind == MATCH_ELEM_VALUE;
+}
+
+static bool find(struct bwalk doc, str name, struct belem *out)
+{
+    while (bwalk_next(&doc, out))
+        if (str_eq(out->key, name))
+            return true;
+    return false;
+}
+
+static bool any_at(struct match_run *r, const struct match_node *n,
+                   struct bwalk doc, str path);
+
+/* The array itself or one of its elements. */
+static bool any_element(struct match_run *r, const struct match_node *n,
+                        const struct belem *array)
+{
+    struct bwalk at = match_walk(array);
+    struct belem e;
+
+    while (!is_on_array(n) && bwalk_next(&at, &e))
+        if (match_node_value(r, n, &e))
+            return true;
+    return match_node_value(r, n, array);
+}
+
+/* What `path` leads to from an array: by its documents, and by index. */
+static bool any_in(struct match_run *r, const struct match_node *n,
+                   const struct belem *array, str path)
+{
+    struct bwalk at = match_walk(array);
+    str rest = path, name;
+    struct belem e;
+
+    (void)str_cut(&rest, '.', &name);
+    while (bwalk_next(&at, &e)) {
+        if (e.type == BSON_TYPE_DOCUMENT && any_at(r, n, match_walk(&e), path))
+            return true;
+        if (!str_eq(e.key, name))
+            continue;
+        if (!rest.p && match_node_value(r, n, &e))
+            return true;
+        if (rest.p && e.type == BSON_TYPE_DOCUMENT &&
+            any_at(r, n, match_walk(&e), rest))
+            return true;
+        if (rest.p && e.type == BSON_TYPE_ARRAY && any_in(r, n, &e, rest))
+            return true;
+    }
+    return false;
+}
+
+/* Does the condition hold for one of the values that `path` leads to? */
+static bool any_at(struct match_run *r, const struct match_node *n,
+                   struct bwalk doc, str path)
+{
+    struct belem e;
+    str name;
+
+    for (;;) {
+        (void)str_cut(&path, '.', &name);
+        if (!find(doc, name, &e))
+            return match_node_value(r, n, NULL);
+        if (e.type == BSON_TYPE_ARRAY)
+            return path.p ? any_in(r, n, &e, path) : any_element(r, n, &e);
+        if (!path.p)
+            return match_node_value(r, n, &e);
+        if (e.type != BSON_TYPE_DOCUMENT)
+            return match_node_value(r, n, NULL);
+        doc = match_walk(&e);
+    }
+}
+
+static bool test_elements(struct match_run *r, const struct match_node *n,
+                          const struct belem *array)
+{
+    bool by_value = n->kind == MATCH_ELEM_VALUE;
+    struct bwalk at;
+    struct belem e;
+
+    if (!array || array->type != BSON_TYPE_ARRAY)
+        return false;
+    at = match_walk(array);
+    while (bwalk_next(&at, &e)) {
+        if (by_value && match_node_value(r, n->first, &e))
+            return true;
+        if (!by_value &&
+            (e.type == BSON_TYPE_DOCUMENT || e.type == BSON_TYPE_ARRAY) &&
+            match_node_doc(r, n->first, match_walk(&e)))
+            return true;
+    }
+    return false;
+}
+
+bool match_node_value(struct match_run *r, const struct match_node *n,
+                      const struct belem *e)
+{
+    const struct match_node *k = n->first;
+
+    switch ((int)n->kind) {
+    case MATCH_AND:
+        while (k && match_node_value(r, k, e))
+            k = k->next;
+        return !k;
+    case MATCH_OR:
+        while (k && !match_node_value(r, k, e))
+            k = k->next;
+        return k;
+    case MATCH_NOT:
+        return !match_node_value(r, k, e);
+    case MATCH_ELEM_DOC:
+    case MATCH_ELEM_VALUE:
+        return test_elements(r, n, e);
+    }
+    return match_test(r, n, e);
+}
+
+bool match_node_doc(struct match_run *r, const struct match_node *n,
+                    struct bwalk doc)
+{
+    const struct match_node *k = n->first;
+
+    switch ((int)n->kind) {
+    case MATCH_AND:
+        while (k && match_node_doc(r, k, doc))
+            k = k->next;
+        return !k;
+    case MATCH_OR:
+        while (k && !match_node_doc(r, k, doc))
+            k = k->next;
+        return k;
+    case MATCH_NOT:
+        return !match_node_doc(r, k, doc);
+    }
+    return any_at(r, n, doc, n->path);
+}
+
+enum err match_check(struct ctx *c, const bson_t *filter)
+{
+    struct match_parse p = {.arena = &c->arena};
+    enum err err = opcheck_filter(c, filter);
+
+    if (err)
+        return err;
+    if (match_parse(&p, bwalk_of(bson_get_data(filter), filter->len)))
+        return OK;
+    if (p.no_memory)
+        return ctx_no_memory(c);
+    if (p.is_operator)
+        return ctx_fail(c, ERR_BAD_OPERATOR, "Operator '%.*s' %s",
+                        (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
+                        p.fault);
+    return ctx_fail(c, ERR_VALIDATION_ERROR, "filters: '%.*s' %s",
+                    (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
+                    p.fault);
+}
+
+const struct match *match_new(struct arena *a, const bson_t *filter)
+{
+    struct match *m = arena_alloc(a, sizeof *m);
+    struct match_parse p = {.arena = a};
+    struct ctx judge;
+
+    if (!m)
+        return NULL;
+    ctx_init(&judge, NULL, 0);
+    if (opcheck_filter(&judge, filter) == OK)
+        m->root = match_parse(&p, bwalk_of(bson_get_data(filter), filter->len));
+    ctx_done(&judge);
+    return p.no_memory ? NULL : m;
+}
+
+bool match_doc(const struct match *m, const bson_t *doc)
+{
+    struct match_run r = {0};
+    bool yes =
+        m->root &&
+        match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
+
+    regex_done(&r.regex);
+    return yes;
+}

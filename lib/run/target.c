@@ -1,0 +1,181 @@
+/* target - see target.h */
+#include "lib/run/target.h"
+
+#include <locale.h>
+
+#include <curl/curl.h>
+#include <sys/socket.h>
+
+/*
+ * libcurl takes international names in the charset of the thread's locale,
+ * and a program that sets none has ASCII.
+ */
+static locale_t enter_utf8(locale_t *made)
+{
+    *made = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    return *made ? uselocale(*made) : (locale_t)0;
+}
+
+static void leave_utf8(locale_t made, locale_t before)
+{
+    if (made) {
+        uselocale(before);
+        freelocale(made);
+    }
+}
+
+static bool has_part(CURLU *u, CURLUPart part)
+{
+    char *text = NULL;
+    bool has = curl_url_get(u, part, &text, 0) == CURLUE_OK;
+
+    curl_free(text);
+    return has;
+}
+
+static bool has_port_0(CURLU *u)
+{
+    char *port = NULL;
+    bool has = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_OK &&
+               strcmp(port, "0") == 0;
+
+    curl_free(port);
+    return has;
+}
+
+/* What is wrong with it, or NULL; *out_wire when it is not NULL. */
+static const char *look(CURLU *u, const char *z, char **out_wire)
+{
+    CURLUcode e = curl_url_set(u, CURLUPART_URL, z, CURLU_URLENCODE);
+
+    if (e == CURLUE_OUT_OF_MEMORY)
+        return "no memory";
+    if (e != CURLUE_OK || has_port_0(u))
+        return "expected a URL with a valid host and port";
+    if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
+        return "user information is not allowed";
+    if (has_part(u, CURLUPART_FRAGMENT))
+        return "a fragment is not allowed";
+    e = curl_url_get(u, CURLUPART_URL, out_wire, CURLU_PUNYCODE);
+    return e == CURLUE_OK ? NULL : "expected a host that can be looked up";
+}
+
+/* Neither blanks nor control characters. */
+static bool is_tight(str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static const char *read_url(str url, char **out_wire)
+{
+    str rest = url;
+    char z[4096];
+    const char *wrong;
+    locale_t before, made;
+    CURLU *u;
+
+    if (str_starts_nocase(url, STR("https://")))
+        rest = str_from(url, 8);
+    else if (str_starts_nocase(url, STR("http://")))
+        rest = str_from(url, 7);
+    else
+        return "expected an absolute URL that begins with http:// or https://";
+    /* libcurl would take "http:///host" and encode blanks */
+    if (rest.n == 0 || rest.p[0] == '/' || url.n >= sizeof z || !is_tight(url))
+        return "expected a URL with a valid host and port";
+    /* it drops what is empty, so that nobody would see these */
+    if (str_find(rest, '#', 0) != SIZE_MAX)
+        return "a fragment is not allowed";
+    memcpy(z, url.p, url.n);
+    z[url.n] = '\0';
+    u = curl_url();
+    if (!u)
+        return "no memory";
+    before = enter_utf8(&made);
+    wrong = look(u, z, out_wire);
+    leave_utf8(made, before);
+    curl_url_cleanup(u);
+    return wrong;
+}
+
+char *target_wire(str url)
+{
+    char *wire = NULL;
+
+    return read_url(url, &wire) ? NULL : wire;
+}
+
+void target_free(char *wire)
+{
+    curl_free(wire);
+}
+
+enum err target_check(struct ctx *c, str url, bool https_only)
+{
+    char *wire = NULL;
+    const char *wrong = read_url(url, &wire);
+
+    curl_free(wire);
+    if (!wrong && https_only && !str_starts_nocase(url, STR("https://")))
+        wrong = "expected https://";
+    return wrong ? ctx_fail(c, ERR_VALIDATION_ERROR, "%s", wrong) : OK;
+}
+
+struct judge {
+    const struct egress *egress;
+    bool denied;
+};
+
+/* Asked for each address in turn; there is never a socket. */
+static curl_socket_t judge_address(void *arg, curlsocktype purpose,
+                                   struct curl_sockaddr *to)
+{
+    struct judge *j = arg;
+    struct addr a;
+    uint16_t port;
+
+    (void)purpose;
+    if (!addr_of_sockaddr(&to->addr, &a, &port) ||
+        !egress_allows(j->egress, &a, port))
+        j->denied = true;
+    return CURL_SOCKET_BAD;
+}
+
+static void resolve(struct judge *j, const char *wire, ms most_ms)
+{
+    CURL *easy = curl_easy_init();
+
+    if (!easy)
+        return;
+    curl_easy_setopt(easy, CURLOPT_URL, wire);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)most_ms);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, judge_address);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, j);
+    (void)curl_easy_perform(easy);
+    curl_easy_cleanup(easy);
+}
+
+enum err target_judge(struct ctx *c, const struct egress *e, str url,
+                      ms most_ms)
+{
+    struct judge j = {e, false};
+    char *wire = target_wire(url);
+
+    if (!wire)
+        return ctx_fail(c, ERR_VALIDATION_ERROR, "expected a URL");
+    /* 0 would mean: without end */
+    resolve(&j, wire, most_ms > 0 ? most_ms : 1);
+    curl_free(wire);
+    return j.denied ? ctx_fail(c, ERR_TARGET_NOT_ALLOWED,
+                               "the address of the URL is not allowed")
+                    : OK;
+}
