@@ -82,11 +82,22 @@ static int read_time(const struct words *w, const struct option *o, ms *inout)
         w->program, "%s: expected a time as 2025-09-01T08:00:00Z", o->name);
 }
 
-static int read_webhook(const struct words *w, const struct option *o, str *out)
+/* As it stands in rows: in lower case. */
+static int read_webhook(struct ctx *c, const struct words *w,
+                        const struct option *o, str *out)
 {
-    *out = str_of(o->value ? o->value : "");
-    if (!o->value || id_is_object(*out))
+    bson_oid_t oid;
+    char *text = ctx_alloc(c, ID_OBJECT_MAX);
+
+    *out = STR("");
+    if (!o->value)
         return PROGRAM_GO;
+    if (text && id_is_object(str_of(o->value))) {
+        bson_oid_init_from_string(&oid, o->value);
+        bson_oid_to_string(&oid, text);
+        *out = str_of(text);
+        return PROGRAM_GO;
+    }
     return program_misuse(w->program,
                           "%s: expected the 24 hexadecimal digits of a webhook",
                           o->name);
@@ -155,7 +166,7 @@ int cmd_dead_list(struct ctx *c, const struct words *w)
     str webhook;
 
     if (code == PROGRAM_GO)
-        code = read_webhook(w, &o[0], &webhook);
+        code = read_webhook(c, w, &o[0], &webhook);
     if (code == PROGRAM_GO && o[1].value &&
         (!str_to_i64(str_of(o[1].value), &limit) || limit < 1 ||
          limit > LIMIT_MOST))
@@ -205,7 +216,7 @@ int cmd_dead_replay(struct ctx *c, const struct words *w)
     str id;
 
     if (code == PROGRAM_GO)
-        code = read_webhook(w, &o[0], &which.webhook_id);
+        code = read_webhook(c, w, &o[0], &which.webhook_id);
     if (code == PROGRAM_GO)
         code = read_time(w, &o[1], &which.since);
     if (code != PROGRAM_GO)

@@ -72,8 +72,8 @@ enum err api_deliveries_list(struct ctx *c, const struct request *q,
     if (err == OK)
         err = webhook_get(c, q->param[0], &webhook);
     if (err == OK)
-        err = queue_list(c, q->param[0], want.status, want.page.limit,
-                         want.page.before, &rows);
+        err = queue_list(c, rows_id(c, q->param[0]), want.status,
+                         want.page.limit, want.page.before, &rows);
     if (err)
         return err;
     buf_add(out->body, STR("{\"success\":true,\"data\":{\"deliveries\":"));

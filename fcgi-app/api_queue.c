@@ -96,6 +96,7 @@ static enum err read_query(struct ctx *c, const struct request *q,
     if (err == OK && out->webhook_id.n > 0 && !id_is_object(out->webhook_id))
         err = ctx_fail(c, ERR_BAD_ID,
                        "'webhookId' must be 24 hexadecimal digits");
+    out->webhook_id = rows_id(c, out->webhook_id);
     return err;
 }
 
@@ -157,6 +158,7 @@ static enum err read_which(struct ctx *c, const struct request *q,
         (!members_text(&m, "webhookId", &which->webhook_id) ||
          !id_is_object(which->webhook_id)))
         members_wrong(&m, "webhookId", "24 hexadecimal digits are expected");
+    which->webhook_id = rows_id(c, which->webhook_id);
     members_time(&m, "since", &which->since);
     members_texts(c, &m, "ids", IDS_MOST, &which->ids, &which->ids_n);
     check_ids(&m, which);

@@ -8,6 +8,16 @@ enum {
     LIMIT_MOST = 100
 };
 
+str rows_id(struct ctx *c, str id)
+{
+    char *text = arena_alloc(&c->arena, id.n + 1);
+
+    for (size_t i = 0; text && i < id.n; i++)
+        text[i] =
+            (char)(id.p[i] >= 'A' && id.p[i] <= 'F' ? id.p[i] + 32 : id.p[i]);
+    return text ? (str){text, id.n} : id;
+}
+
 enum err rows_page_read(struct ctx *c, const struct params *p,
                         struct rows_page *out)
 {

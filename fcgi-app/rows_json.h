@@ -13,6 +13,9 @@ struct rows_page {
     ms before; /* INT64_MAX: from the newest */
 };
 
+/* An object id as it stands in rows: in lower case. */
+str rows_id(struct ctx *c, str id);
+
 /* limit (1-100, default 20) and before. */
 MUST_CHECK enum err rows_page_read(struct ctx *c, const struct params *p,
                                    struct rows_page *out);

@@ -125,3 +125,6 @@ int match_compare_numbers(const struct belem *l, const struct belem *r);
 /* The number without its fraction; *out_exact: it has none. False: NaN, or
  * beyond an int64. */
 bool match_whole(const struct belem *e, int64_t *out, bool *out_exact);
+/* As the operators on bits read it: doubles exactly, decimals rounded, those
+ * beyond an int64 as the smallest. */
+bool match_bits_of(const struct belem *e, int64_t *out);

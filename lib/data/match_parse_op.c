@@ -93,40 +93,49 @@ struct match_node *match_parse_plain(struct match_parse *p, str path,
     return n && add_bson_regex(p, n->regexes, path, value) ? n : NULL;
 }
 
+/* Options of a regex value and those beside it: one of them has some. */
+static bool take_options(struct match_parse *p, str *options, str more,
+                         str name)
+{
+    if (options->n > 0 && (more.n > 0 || str_eq(name, STR("$options")))) {
+        (void)match_fault(p, name, "has options beside others");
+        return false;
+    }
+    if (more.n > 0)
+        *options = more;
+    return true;
+}
+
 /* $regex with the $options beside it, in either order */
 static struct match_node *parse_regex(struct match_parse *p, str path,
                                       const struct belem *op,
                                       struct bwalk siblings)
 {
     struct match_node *n = regex_node(p, path);
-    str options = STR("");
-    bool has_options = false;
+    str options = STR(""), pattern = STR("");
     struct belem e;
 
     if (!n)
         return NULL;
     while (bwalk_next(&siblings, &e)) {
-        if (!str_eq(e.key, STR("$options")))
+        bool is_pattern = str_eq(e.key, STR("$regex"));
+        bool is_text = e.type == BSON_TYPE_UTF8;
+        str more = STR("");
+
+        if (!is_pattern && !str_eq(e.key, STR("$options")))
             continue;
-        if (e.type != BSON_TYPE_UTF8)
+        if (!is_text && !(is_pattern && e.type == BSON_TYPE_REGEX))
             return match_fault(p, e.key, "has to be a text");
-        options = belem_text(&e);
-        has_options = true;
+        if (is_pattern)
+            pattern = is_text ? belem_text(&e) : str_of((const char *)e.v);
+        if (!is_pattern)
+            more = belem_text(&e);
+        else if (!is_text)
+            more = str_of(pattern.p + pattern.n + 1);
+        if (!take_options(p, &options, more, e.key))
+            return NULL;
     }
-    if (op->type == BSON_TYPE_UTF8)
-        return add_regex(p, n->regexes, op->key, belem_text(op), options)
-                   ? n
-                   : NULL;
-    if (op->type != BSON_TYPE_REGEX)
-        return match_fault(p, op->key, "has to be a text");
-    if (!has_options)
-        return add_bson_regex(p, n->regexes, op->key, op) ? n : NULL;
-    if (str_of((const char *)op->v + strlen((const char *)op->v) + 1).n > 0)
-        return match_fault(p, op->key, "has options of its own");
-    return add_regex(p, n->regexes, op->key, str_of((const char *)op->v),
-                     options)
-               ? n
-               : NULL;
+    return add_regex(p, n->regexes, op->key, pattern, options) ? n : NULL;
 }
 
 /* How many items, and how many of them are regexes. */
