@@ -289,35 +289,33 @@ static ms oldest_of(const struct row *open, const struct row *leased, size_t n)
     return 0;
 }
 
-/* The rows of one subscriber. */
-static struct rows of_lim(const struct rows *all, str lim)
+/* Takes the rows of one subscriber, and those of all before it, off *rest. */
+static struct rows take_lim(struct rows *rest, str lim)
 {
-    struct rows found = {all->v, 0};
-    size_t from = 0;
+    struct rows found = {NULL, 0};
 
-    while (from < all->n && compare(all->v[from].lim, lim) < 0)
-        from++;
-    found.v += from;
-    while (from + found.n < all->n && str_eq(found.v[found.n].lim, lim))
-        found.n++;
+    while (rest->n && compare(rest->v->lim, lim) < 0)
+        rest->v++, rest->n--;
+    for (found.v = rest->v; rest->n && str_eq(rest->v->lim, lim); found.n++)
+        rest->v++, rest->n--;
     return found;
 }
 
 /* *out_waiting: those that are due and not leased. */
 static void add_open(struct count *k, const struct row *open,
-                     int64_t *out_waiting)
+                     const struct rows *leased, int64_t *out_waiting)
 {
-    struct rows leased = of_lim(&k->active, open->lim);
     int64_t n = number_of(open->doc, "n"), due = number_of(open->doc, "due");
+    int64_t taken = (int64_t)leased->n;
     ms oldest;
 
     k->now = date_of(open->doc, "now");
-    *out_waiting = due > (int64_t)leased.n ? due - (int64_t)leased.n : 0;
+    *out_waiting = due > taken ? due - taken : 0;
     k->f.waiting += *out_waiting;
     k->f.delayed += n - due;
     if (*out_waiting == 0)
         return;
-    oldest = oldest_of(open, leased.v, leased.n);
+    oldest = oldest_of(open, leased->v, leased->n);
     if (oldest > 0 && (k->oldest == 0 || oldest < k->oldest))
         k->oldest = oldest;
 }
@@ -329,23 +327,8 @@ static bool is_limited(const struct subs *s, str lim, const bson_t *limits)
     return one && number_of(limits, "recent") >= one->webhook.max_per_window;
 }
 
-static void add_all(struct count *k, const struct subs *s)
+static void add_totals(struct count *k)
 {
-    size_t prefix = strlen(job_queue_name(k->queue)) + 1;
-    int64_t waiting;
-
-    k->f.active = (int64_t)k->active.n;
-    for (size_t i = 0, j = 0; i < k->open.n; i++) {
-        const struct row *open = &k->open.v[i];
-
-        add_open(k, open, &waiting);
-        while (j < k->limits.n &&
-               compare(str_from(k->limits.v[j].lim, prefix), open->lim) < 0)
-            j++;
-        if (waiting > 0 && j < k->limits.n &&
-            str_eq(str_from(k->limits.v[j].lim, prefix), open->lim))
-            k->f.limited += is_limited(s, open->lim, k->limits.v[j].doc);
-    }
     for (size_t i = 0; i < k->limits.n; i++) {
         const bson_t *doc = k->limits.v[i].doc;
 
@@ -353,6 +336,28 @@ static void add_all(struct count *k, const struct subs *s)
         k->f.failed += number_of(doc, "failed");
         k->f.breakers += number_of(doc, "pc") == 1;
     }
+}
+
+/* All three lists are by subscriber. */
+static void add_all(struct count *k, const struct subs *s)
+{
+    size_t prefix = strlen(job_queue_name(k->queue)) + 1;
+    struct rows active = k->active, limits = k->limits;
+    int64_t waiting;
+
+    for (size_t i = 0; i < limits.n; i++)
+        limits.v[i].lim = str_from(limits.v[i].lim, prefix);
+    for (size_t i = 0; i < k->open.n; i++) {
+        const struct row *open = &k->open.v[i];
+        struct rows leased = take_lim(&active, open->lim);
+        struct rows limit = take_lim(&limits, open->lim);
+
+        add_open(k, open, &leased, &waiting);
+        if (waiting > 0 && limit.n > 0)
+            k->f.limited += is_limited(s, open->lim, limit.v->doc);
+    }
+    add_totals(k);
+    k->f.active = (int64_t)k->active.n;
     if (k->oldest > 0 && k->now > k->oldest)
         k->f.oldest_ms = k->now - k->oldest;
 }
