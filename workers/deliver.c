@@ -86,10 +86,6 @@ static void count(const struct judgement *j, enum finish_result told)
     metrics_observe(METRIC_WEBHOOK_SECONDS, 0, j->result.took_ms * 1000);
     if (j->metric == METRIC_ATTEMPT_DENIED)
         metrics_add(METRIC_SSRF_DENIED, 0, 1);
-    if (!late && j->result.verdict == VERDICT_DONE)
-        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_SUCCESS, 1);
-    if (!late && j->result.verdict == VERDICT_DEAD)
-        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
 }
 
 /* Also when that fails the job is finished: the next one says the same. */
