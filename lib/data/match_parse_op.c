@@ -221,7 +221,7 @@ static struct match_node *parse_size(struct match_parse *p, str path,
     if (!n)
         return NULL;
     if (!match_is_number(op) || !match_whole(op, &n->size, &is_exact) ||
-        !is_exact || n->size < 0)
+        !is_exact || n->size < 0 || n->size > INT32_MAX)
         return match_fault(p, op->key, "needs a whole number, 0 or more");
     return n;
 }

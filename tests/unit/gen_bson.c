@@ -233,13 +233,13 @@ static void add_value(struct gen *g, bson_t *to, const char *key, bool stored,
 
 bson_t *gen_document(struct gen *g)
 {
-    static const char *const keys[] = {"a", "b", "c"};
+    static const char *const keys[] = {"a", "b", "c", "a", "b", "c", ""};
     bson_t *doc = bson_new();
 
     for (uint32_t n = gen_below(g, 4), i = 0; i < n; i++) {
         const char *name = PICK(g, keys);
 
-        if (!bson_has_field(doc, name))
+        if (!bson_has_field(doc, name) || !*name)
             add_value(g, doc, name, true, 0);
     }
     return doc;
@@ -247,9 +247,15 @@ bson_t *gen_document(struct gen *g)
 
 static void draw_path(struct gen *g, char out[PATH_MAX_BYTES])
 {
+    static const char *const odd[] = {"",     ".",    "a.",  ".a",   "a..b",
+                                      "a.00", "a.0.", "a..", "b.-1", "_id"};
     static const char *const first[] = {"a", "a", "b", "c"};
     static const char *const more[] = {"a", "b", "c", "0", "1", "2", "a", "0"};
 
+    if (one_in(g, 30)) {
+        snprintf(out, PATH_MAX_BYTES, "%s", PICK(g, odd));
+        return;
+    }
     snprintf(out, PATH_MAX_BYTES, "%s", PICK(g, first));
     for (uint32_t n = gen_below(g, 4), i = 0; i < n && !one_in(g, 3); i++) {
         size_t at = strlen(out);
@@ -408,12 +414,39 @@ static void add_regex(struct gen *g, bson_t *to)
                          g->wrong && one_in(g, 8) ? "g" : PICK(g, options), -1);
 }
 
+/* An operator with any operand. */
+static void add_wrong(struct gen *g, bson_t *to)
+{
+    static const char *const names[] = {
+        "$in",   "$nin",    "$all", "$size",       "$not",       "$elemMatch",
+        "$type", "$mod",    "$and", "$regex",      "$options",   "$eq",
+        "$ne",   "$exists", "$or",  "$bitsAllSet", "$bitsAnySet"};
+    const char *name = PICK(g, names);
+    bson_t in;
+
+    if (!one_in(g, 4)) {
+        add_value(g, to, name, false, 1);
+        return;
+    }
+    bson_append_array_begin(to, name, -1, &in);
+    add_elem_item(g, &in, "0");
+    if (one_in(g, 2))
+        add_item(g, &in, "1");
+    else
+        add_ops(g, &in, "1", NEST_MAX);
+    bson_append_array_end(to, &in);
+}
+
 static void add_op(struct gen *g, bson_t *to, int depth)
 {
     static const char *const bounds[] = {"$gt", "$gte", "$lt", "$lte"};
     static const char *const bits[] = {"$bitsAllSet", "$bitsAnySet",
                                        "$bitsAllClear", "$bitsAnyClear"};
 
+    if (g->wrong && one_in(g, 8)) {
+        add_wrong(g, to);
+        return;
+    }
     switch (gen_below(g, depth < NEST_MAX ? 21 : 16)) {
     case 0:
     case 1:
@@ -500,12 +533,20 @@ static void add_logic(struct gen *g, bson_t *to, int depth)
     bson_t list, in;
     char index[8];
 
+    if (g->wrong && one_in(g, 8)) {
+        add_wrong(g, to);
+        return;
+    }
     bson_append_array_begin(to, PICK(g, names), -1, &list);
     for (uint32_t i = 0; i < n; i++) {
         snprintf(index, sizeof index, "%u", i);
         bson_append_document_begin(&list, index, -1, &in);
         add_conditions(g, &in, depth + 1);
         bson_append_document_end(&list, &in);
+    }
+    if (g->wrong && one_in(g, 20)) {
+        snprintf(index, sizeof index, "%u", n);
+        add_value(g, &list, index, false, NEST_MAX);
     }
     bson_append_array_end(to, &list);
 }
