@@ -363,7 +363,44 @@ def test_test_that_fails_is_told(api, receiver, collection, hook, path, code, er
     assert (told["statusCode"], told["error"]) == (code, error)
     assert body["data"]["payload"]["event"] == "test"
     assert len(receiver.wait(1, f"{path}/{collection}")) == 1  # one try
-    assert dead_letters(api, f"webhookId={one}")["total"] <= 1
+    (row,) = deliveries(api, one, "status=dead")
+    assert row["event"] == "test" and row["deliveryId"] == told["deliveryId"]
+    assert dead_letters(api, f"webhookId={one}")["total"] == 0
+    assert replay_dead(api, webhookId=one)["replayed"] == 0
+    again = f"/api/webhooks/deliveries/{told['deliveryId']}/replay"
+    assert api.request("POST", again).code() == "WRONG_STATE"
+
+
+def test_test_of_a_disabled_webhook_is_sent(api, receiver, collection, hook):
+    one = hook(f"/ok/{collection}", enabled=False)
+    reply = try_it(api, one)
+    assert reply.status == 200, reply.body
+    receiver.wait(1, f"/ok/{collection}")
+
+
+def test_test_answered_410_disables_nothing(api, receiver, collection, hook):
+    one = hook(f"/gone/{collection}")
+    reply = try_it(api, one)
+    assert reply.json()["data"]["delivery"]["statusCode"] == 410
+    told = api.get(f"/api/webhooks/{one}").json()["data"]
+    assert told["enabled"] is True and told["disabledReason"] is None
+
+
+def test_test_to_a_denied_address_is_told(servers, receiver, collection):
+    """The address was allowed when the webhook was stored."""
+    with Instance(servers, **SETTINGS) as api:
+        one = register(api, receiver.url(f"/ok/{collection}"), collection)
+        api.stop_workers()
+        api.env["WEBHOOK_ALLOW_CIDRS"] = "10.0.0.0/8"
+        api.start_workers()
+        reply = wait_until(
+            "a worker has it",
+            lambda: (r := try_it(api, one)).status == 502 and r,
+            30,
+        )
+        told = reply.json()["data"]["delivery"]
+        assert told["error"] == "target-not-allowed" and told["statusCode"] is None
+        assert receiver.requests(f"/ok/{collection}") == []
 
 
 def test_test_whose_worker_dies_is_told(api, receiver, collection, hook):
