@@ -75,11 +75,10 @@ void queue_append_end(bson_t *set, const struct conf *conf, enum job_state st,
 
 /* ---- start */
 
-/* Nobody has it (a missing lease is below any date), or I have. */
+/* Mine already; due; nobody has it (a missing lease is below any date). */
 #define IS_MINE "{", "$eq", "[", "$lease.tok", BCON_UTF8(token), "]", "}"
-#define IS_FREE                                                                \
-    "{", "$lte", "[", "$runAt", "$$NOW", "]", "}", "{", "$lte", "[",           \
-        "$lease.until", "$$NOW", "]", "}"
+#define IS_DUE  "{", "$lte", "[", "$runAt", "$$NOW", "]", "}"
+#define IS_FREE "{", "$lte", "[", "$lease.until", "$$NOW", "]", "}"
 #define IS_SPENT                                                               \
     "{", "$gte", "[", "$stalls", BCON_INT64(JOB_STALLS_MAX), "]", "}", "{",    \
         "$gte", "[", "$starts",                                                \
@@ -94,9 +93,9 @@ static bson_t *may_start(struct ctx *c, const char *token)
 
     if (expr)
         BCON_APPEND(expr, "$and", "[", "$open", "{", "$or", "[", IS_MINE, "{",
-                    "$and", "[", IS_FREE, "{", "$not", "[", "{", "$or", "[",
-                    IS_SPENT, IS_LOST, "]", "}", "]", "}", "]", "}", "]", "}",
-                    "]");
+                    "$and", "[", IS_DUE, IS_FREE, "{", "$not", "[", "{", "$or",
+                    "[", IS_SPENT, IS_LOST, "]", "}", "]", "}", "]", "}", "]",
+                    "}", "]");
     return expr;
 }
 
@@ -173,8 +172,8 @@ static enum err end_spent(struct ctx *c, const struct candidate *job, bool lost)
 
     if (!expr || !set)
         return ERR_OVERLOADED;
-    BCON_APPEND(expr, "$and", "[", IS_FREE, "{", "$or", "[", IS_SPENT, IS_LOST,
-                "]", "}", "]");
+    BCON_APPEND(expr, "$and", "[", IS_DUE, IS_FREE, "{", "$or", "[", IS_SPENT,
+                IS_LOST, "]", "}", "]");
     queue_append_end(set, c->conf, lost ? JOB_LOST : JOB_DEAD, job->once,
                      lost ? "killed" : "poison");
     err = end_row(c, job->id, expr, set, &n);
