@@ -14,6 +14,7 @@ const struct command commands[] = {
     {"keys", "list", cmd_keys_list, false},
     {"keys", "revoke", cmd_keys_revoke, false},
     {"leader", NULL, cmd_leader, false},
+    {"listen", NULL, cmd_listen, true},
     {"locks", "list", cmd_locks_list, false},
     {"locks", "release", cmd_locks_release, false},
     {"queue", "pause", cmd_queue_pause, false},

@@ -15,15 +15,6 @@ enum {
     AGAIN_MOST_MS = 2000
 };
 
-/* As many as there are jobs; others find them soon enough. */
-static void wake(const struct worker *w, int64_t jobs)
-{
-    int idle = board_live(w->board) - board_busy_n(w->board);
-
-    if (jobs > 0 && idle > 0)
-        board_poke(w->board, jobs < idle ? (int)jobs : idle);
-}
-
 /* Gives how long to wait. */
 static ms turn(struct worker *w, ms *again)
 {
@@ -35,7 +26,7 @@ static ms turn(struct worker *w, ms *again)
 
     worker_deadline(w, clock_boot_ms() + KILL_MS);
     err = fanout_turn(c, &share, &batch);
-    wake(w, batch.jobs);
+    board_poke(w->board, (int)batch.jobs);
     if (err == OK) {
         *again = AGAIN_MS;
         return batch.more ? 0 : EVERY_MS;

@@ -75,11 +75,10 @@ void queue_append_end(bson_t *set, const struct conf *conf, enum job_state st,
 
 /* ---- start */
 
-/* Nobody has it (a missing lease is below any date), or I have. */
+/* Mine already; due; nobody has it (a missing lease is below any date). */
 #define IS_MINE "{", "$eq", "[", "$lease.tok", BCON_UTF8(token), "]", "}"
-#define IS_FREE                                                                \
-    "{", "$lte", "[", "$runAt", "$$NOW", "]", "}", "{", "$lte", "[",           \
-        "$lease.until", "$$NOW", "]", "}"
+#define IS_DUE  "{", "$lte", "[", "$runAt", "$$NOW", "]", "}"
+#define IS_FREE "{", "$lte", "[", "$lease.until", "$$NOW", "]", "}"
 #define IS_SPENT                                                               \
     "{", "$gte", "[", "$stalls", BCON_INT64(JOB_STALLS_MAX), "]", "}", "{",    \
         "$gte", "[", "$starts",                                                \
@@ -94,9 +93,9 @@ static bson_t *may_start(struct ctx *c, const char *token)
 
     if (expr)
         BCON_APPEND(expr, "$and", "[", "$open", "{", "$or", "[", IS_MINE, "{",
-                    "$and", "[", IS_FREE, "{", "$not", "[", "{", "$or", "[",
-                    IS_SPENT, IS_LOST, "]", "}", "]", "}", "]", "}", "]", "}",
-                    "]");
+                    "$and", "[", IS_DUE, IS_FREE, "{", "$not", "[", "{", "$or",
+                    "[", IS_SPENT, IS_LOST, "]", "}", "]", "}", "]", "}", "]",
+                    "}", "]");
     return expr;
 }
 
@@ -173,8 +172,8 @@ static enum err end_spent(struct ctx *c, const struct candidate *job, bool lost)
 
     if (!expr || !set)
         return ERR_OVERLOADED;
-    BCON_APPEND(expr, "$and", "[", IS_FREE, "{", "$or", "[", IS_SPENT, IS_LOST,
-                "]", "}", "]");
+    BCON_APPEND(expr, "$and", "[", IS_DUE, IS_FREE, "{", "$or", "[", IS_SPENT,
+                IS_LOST, "]", "}", "]");
     queue_append_end(set, c->conf, lost ? JOB_LOST : JOB_DEAD, job->once,
                      lost ? "killed" : "poison");
     err = end_row(c, job->id, expr, set, &n);
@@ -294,13 +293,14 @@ static enum err append_attempt(struct ctx *c, bson_t *set,
     return OK;
 }
 
-static enum job_state state_after(enum job_verdict v)
+/* What is sent once is no dead letter: it is never delivered again. */
+static enum job_state state_after(enum job_verdict v, bool once)
 {
     switch (v) {
     case VERDICT_DONE:
         return JOB_DONE;
     case VERDICT_DEAD:
-        return JOB_DEAD;
+        return once ? JOB_LOST : JOB_DEAD;
     case VERDICT_RETRY:
         break;
     }
@@ -310,7 +310,7 @@ static enum job_state state_after(enum job_verdict v)
 static enum err finish_row(struct ctx *c, const struct claim *cl,
                            const struct job_result *r, int64_t *out_n)
 {
-    enum job_state st = state_after(r->verdict);
+    enum job_state st = state_after(r->verdict, cl->job.once);
     bson_t *set = mongo_bson(c);
     const bson_t *result = queue_literal(c, r->result), *pipeline;
     enum err err;
@@ -328,7 +328,7 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
                     QUEUE_NOW_AND(r->delay_ms));
     else
         queue_append_end(set, c->conf, st, cl->job.once,
-                         st == JOB_DEAD ? r->reason : NULL);
+                         st == JOB_DONE ? NULL : r->reason);
     pipeline = queue_pipeline(c, set, st != JOB_WAITING);
     return pipeline ? queue_change_held(c, cl->job.id, str_of(cl->token),
                                         pipeline, out_n)

@@ -76,11 +76,11 @@ class Hook:
         return f"v1,{want.decode()}" in h.get("webhook-signature", "").split(" ")
 
 
-def _peers(port: int) -> set[str]:
-    """Inodes of sockets that are connected to this port of loopback."""
+def _inode(port: int) -> str:
+    """Of the socket that has this port of loopback."""
     rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
     parts = [row.split() for row in rows]
-    return {p[9] for p in parts if p[2].endswith(f":{port:04X}") and p[3] == "01"}
+    return next((p[9] for p in parts if p[1].endswith(f":{port:04X}")), "")
 
 
 def _sockets(pid: int) -> set[str]:
@@ -99,15 +99,12 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def sender(api: Instance, receiver) -> int:
-    """The pid of the deliver process that is connected to the receiver."""
-
-    def find() -> int:
-        inodes = _peers(receiver.port)
-        pids = api.worker_pids("deliver")
-        return next((pid for pid in pids if _sockets(pid) & inodes), 0)
-
-    return wait_until("somebody sends", find)
+def sender(api: Instance, request) -> int:
+    """The pid of the deliver process that has sent this one."""
+    inode = _inode(request.peer)
+    pids = [pid for pid in api.worker_pids("deliver") if inode in _sockets(pid)]
+    assert inode and len(pids) == 1, "nobody has this connection"
+    return pids[0]
 
 
 def wait_gone(pid: int, seconds: float = 20) -> None:

@@ -71,7 +71,7 @@ def test_it_is_delivered_with_all_headers(api, receiver, db):
 
 def test_each_try_is_signed_anew(api, receiver, db):
     hook = Hook(api, receiver)
-    receiver.answer(hook.path, "status/500", "reset-after", "ok")
+    receiver.answer(hook.path, "status/500", "cut-headers", "ok")
     hook.insert()
     tries = hook.wait(3)
     job = hook.wait_state(db, "done")
@@ -80,9 +80,7 @@ def test_each_try_is_signed_anew(api, receiver, db):
     assert len({t.headers["x-delivery-id"] for t in tries}) == 1
     assert len({t.body for t in tries}) == 1
     assert all(hook.is_signed(t) for t in tries)
-    assert [a["code"] for a in job["attempts"]] == [500, 0, 200] or [
-        a.get("code") for a in job["attempts"]
-    ] == [500, None, 200]
+    assert [a["code"] for a in job["attempts"]] == [500, 0, 200]
     assert [a.get("error") for a in job["attempts"]] == ["http-status", "connect", None]
 
 
@@ -145,8 +143,7 @@ def test_killed_sender_is_followed_at_once(api, receiver, db):
         receiver.clear()
         receiver.answer(hook.path, "tarpit", "ok")
         hook.insert()
-        hook.wait(1)
-        pid = sender(api, receiver)
+        pid = sender(api, hook.wait(1)[0])
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         first, second = hook.wait(2)
@@ -164,8 +161,7 @@ def test_second_death_is_poison(api, receiver, db):
     hook.insert()
     for n in (1, 2):
         settled(api)
-        hook.wait(n)
-        os.kill(sender(api, receiver), signal.SIGKILL)
+        os.kill(sender(api, hook.wait(n)[-1]), signal.SIGKILL)
     job = hook.wait_state(db, "dead")
     assert job["reason"] == "poison" and job["tries"] == 0
     assert hook.count() == 2
@@ -189,8 +185,7 @@ def test_next_coordinator_gives_back(api, receiver, db):
     settled(api)
     receiver.answer(hook.path, "tarpit", "ok")
     hook.insert()
-    hook.wait(1)
-    pid = sender(api, receiver)
+    pid = sender(api, hook.wait(1)[0])
     os.kill(api.coordinator_pid(), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -234,8 +229,7 @@ def test_stopped_sender_is_killed_at_its_deadline(mortal, receiver, db):
     hook = Hook(mortal, receiver)
     receiver.answer(hook.path, "tarpit", "ok")
     hook.insert()
-    hook.wait(1)
-    pid = sender(mortal, receiver)
+    pid = sender(mortal, hook.wait(1)[0])
     os.kill(pid, signal.SIGSTOP)
     stopped = time.monotonic()
     first, second = hook.wait(2, 30)
@@ -290,10 +284,12 @@ def test_what_runs_may_end(mortal, receiver, db):
     wait_until("it says so", lambda: rows.find_one(name)["draining"], 1)
     hook.insert()  # nobody claims this one
     assert mortal.workers.popen.wait(30) == 0
-    done, waiting = hook.jobs(db)
-    assert done["st"] == "done" and done["tries"] == 1
-    assert waiting["st"] == "waiting" and hook.count() == 1
+    assert hook.count() == 1
+    job = hook.jobs(db)[0]
+    assert job["st"] == "done" and job["tries"] == 1
     assert is_left(mortal, db)
+    mortal.start_workers()
+    hook.wait_state(db, "done", 2)
 
 
 def test_what_runs_too_long_is_given_back(servers, receiver, db):

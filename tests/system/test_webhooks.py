@@ -1,12 +1,15 @@
 """What is stored of a webhook, what is not, and rows that others have stored."""
 
 import base64
+import datetime
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bson import ObjectId
 
-from cluster import Instance
+from cluster import Instance, wait_until
 
 BODY = {
     "name": "n",
@@ -166,10 +169,86 @@ def test_our_own_servers_are_never_a_target(servers, db):
 
 def test_many_changes_at_a_time_all_count(api, db, rows):
     """They meet in the version's row: each is repeated until it is in."""
-    from concurrent.futures import ThreadPoolExecutor
-
     ver = version(db, api)
     with ThreadPoolExecutor(10) as threads:
         made = list(threads.map(lambda i: create(api, name=f"n{i}"), range(40)))
     assert len({m["_id"] for m in made}) == rows.count_documents({}) == 40
     assert version(db, api) == ver + 40
+
+
+def post(api, collection):
+    headers = [("Content-Type", "application/json")]
+    reply = api.request("POST", f"/api/db/{collection}", headers, b'{"a":1}')
+    assert reply.status == 201, reply.body
+    return ObjectId(reply.json()["data"]["_id"])
+
+
+def test_change_holds_at_once_where_it_was_made(api, db, rows, collection):
+    """No workers here: an event that was written stays where it is."""
+    outbox = db[api.database]["_outbox"]
+
+    def written():
+        return outbox.find_one({"docId": post(api, collection)})
+
+    assert not written()
+    path = f"/{create(api, collection=collection)['_id']}"
+    assert written()
+    assert send(api, "PUT", path, {"enabled": False}).status == 200
+    assert not written()
+    assert send(api, "PUT", path, {"enabled": True}).status == 200
+    assert written()
+    assert send(api, "PUT", path, {"events": ["delete"]}).status == 200
+    assert not written()
+    assert send(api, "PUT", path, {"events": ["create"]}).status == 200
+    assert send(api, "DELETE", path).status == 200
+    assert not written()
+
+
+def test_change_holds_elsewhere_within_a_second(servers, db, collection):
+    one = Instance(servers)
+    other = Instance(servers, MONGODB_DATABASE_NAME=one.database)
+    outbox = db[one.database]["_outbox"]
+
+    def written():
+        return outbox.find_one({"docId": post(other, collection)})
+
+    try:
+        assert not written()
+        path = f"/{create(one, collection=collection)['_id']}"
+        start = time.monotonic()
+        wait_until("an event", written)
+        assert time.monotonic() - start < 1
+        assert send(one, "PUT", path, {"enabled": False}).status == 200
+        start = time.monotonic()
+        wait_until("no event", lambda: not written())
+        assert time.monotonic() - start < 1
+    finally:
+        other.stop()
+        one.stop()
+
+
+def test_deliveries_of_a_deleted_webhook_are_cancelled(api, db, rows):
+    """1200 wait: more than one step of cancelling takes."""
+    made = create(api)
+    jobs = db[api.database]["_jobs"]
+    row = {
+        "q": "webhook",
+        "lim": made["_id"],
+        "g": made["_id"],
+        "sub": made["_id"],
+        "st": "waiting",
+        "open": True,
+        "cls": 1023,
+        "runAt": datetime.datetime(2030, 1, 1),
+        "starts": 0,
+        "stalls": 0,
+        "tries": 0,
+    }
+    other = f"{made['_id'][:-1]}z"
+    jobs.insert_many(row | {"_id": f"{made['_id']}-{i}"} for i in range(1200))
+    jobs.insert_one(row | {"_id": other, "sub": other, "lim": other})
+    assert send(api, "DELETE", f"/{made['_id']}").status == 200
+    of_it = {"sub": made["_id"]}
+    assert jobs.count_documents(of_it | {"st": "cancelled"}) == 1200
+    assert jobs.count_documents({"_id": other, "st": "waiting"}) == 1
+    jobs.delete_many({})

@@ -33,7 +33,7 @@ behind it are free, so that each webhook can have a path of its own:
     /continue          100, 103, then 200   /endless-continue   100 for ever
 
 Each request is kept as a Request, one line of JSON in `log` if that is given:
-{t, wall, conn, path, mode, method, headers, body64, complete}; t is the
+{t, wall, conn, path, mode, method, headers, body64, complete, peer}; t is the
 monotonic clock of this machine, complete false where the body was not read.
 `tls_port` speaks TLS with a certificate nobody knows. As a program it prints
 {"port", "tls_port"} and serves until its stdin ends:
@@ -79,6 +79,7 @@ class Request:
     headers: dict[str, str]  # names in lower case; repeated ones joined by ", "
     body: bytes
     complete: bool
+    peer: int  # port of the sender
 
     @property
     def json(self):
@@ -104,7 +105,7 @@ class _Connection(asyncio.Protocol):
         self.receiver = receiver
         self.data = bytearray()
         self.head: tuple[str, str, dict[str, str], int] | None = None
-        self.number = 0
+        self.number = self.peer = 0
         self.served = 0
         self.busy = False
         self.gone = False
@@ -116,6 +117,7 @@ class _Connection(asyncio.Protocol):
     # of asyncio
     def connection_made(self, transport):
         self.transport = transport
+        self.peer = transport.get_extra_info("peername")[1]
         self.number = self.receiver._came(self)
 
     def connection_lost(self, exc):
@@ -152,7 +154,7 @@ class _Connection(asyncio.Protocol):
             self.served += 1
             request = Request(time.monotonic(), time.time(), self.number, path,
                               "/".join([mode.replace("_", "-"), *args]), method,
-                              headers, body, len(body) == length)
+                              headers, body, len(body) == length, self.peer)
             self.receiver._keep(request)
             task = getattr(_Modes, mode)(self, *args)
             if task is None:
@@ -169,6 +171,10 @@ class _Connection(asyncio.Protocol):
         self.turn()
 
     def read_head(self) -> bool:
+        if self.data[:1] == b"\x16":  # TLS to the plain port
+            self.write(head(400, "Connection: close", length=0))
+            self.transport.close()
+            return False
         end = self.data.find(b"\r\n\r\n")
         if end < 0:
             if len(self.data) > HEADS_MAX:

@@ -212,8 +212,8 @@ static int fresh(void **state)
         .url = str_of(url),
         .key = STR("webhook"),
         .body = STR("{\"event\":\"test\"}"),
-        .connect_ms = 2000,
-        .total_ms = 5000,
+        .connect_ms = 8000,
+        .total_ms = 10000,
         .stop_fd = -1,
     };
     return 0;
