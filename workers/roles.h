@@ -9,7 +9,8 @@
 struct table {
     struct roster_life life;
     struct campaign_saved terms[LEADER_N];
-    bool started; /* MongoDB was reached and prepared once */
+    bool started;      /* MongoDB was reached and prepared once */
+    bool transactions; /* it has them */
 };
 
 struct roles_task {
@@ -19,7 +20,8 @@ struct roles_task {
 };
 
 enum {
-    ROLES_MAX = 8 /* rows */
+    ROLES_MAX = 8,         /* rows */
+    ROLES_SECOND_MS = 3000 /* what children have after a second signal */
 };
 
 /* Rows for the supervisor; borrows the task. Gives their number. */

@@ -25,7 +25,8 @@ struct worker {
     ms abort_boot; /* when what runs must end; meaningful while stopping */
 };
 
-/* False: the child cannot start; the log says why. */
+/* False: the child cannot start; the log says why. Else it is ready (proc.h).
+ */
 bool worker_open(struct worker *w, const struct roles_task *task, int slot);
 
 /* A fresh unit of work with a deadline. */

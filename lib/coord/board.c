@@ -197,15 +197,16 @@ void board_died(struct board *b, int slot)
     eventfd_write(b->dead_fd, 1);
 }
 
-bool board_next_dead(const struct board *b, int from, struct board_dead *out)
+static bool next_held(const struct place *places, int n, int from,
+                      struct board_dead *out)
 {
-    for (int i = from; i < b->graves_n; i++) {
-        int64_t s = atomic_load(&b->graves[i].state);
+    for (int i = from; i < n; i++) {
+        int64_t s = atomic_load(&places[i].state);
         uint64_t token[TOKEN_WORDS];
 
         if (!holds(s))
             continue;
-        look_into(&b->graves[i], token);
+        look_into(&places[i], token);
         out->at = i;
         out->busy = s == BUSY;
         memcpy(out->token, token, sizeof token);
@@ -213,6 +214,21 @@ bool board_next_dead(const struct board *b, int from, struct board_dead *out)
         return true;
     }
     return false;
+}
+
+bool board_next_dead(const struct board *b, int from, struct board_dead *out)
+{
+    return next_held(b->graves, b->graves_n, from, out);
+}
+
+bool board_next_live(const struct board *b, int from, struct board_dead *out)
+{
+    return next_held(b->slots, b->slots_n, from, out);
+}
+
+int board_places(const struct board *b)
+{
+    return b->graves_n;
 }
 
 void board_freed(struct board *b, int at)

@@ -71,6 +71,10 @@ struct board_dead {
 /* The next one from place `from` on; false: none. */
 bool board_next_dead(const struct board *b, int from, struct board_dead *out);
 void board_freed(struct board *b, int at);
+/* All places are below it. */
+int board_places(const struct board *b);
+/* The same for slots whose child lives and may hold something. */
+bool board_next_live(const struct board *b, int from, struct board_dead *out);
 
 /* Children that began and live; those that are CLAIMING or BUSY. */
 int board_live(const struct board *b);

@@ -6,9 +6,9 @@
  * `_jobs` by index, turns among the subscribers of the most urgent class, then
  * the subscriber's row of `_limits` is charged:
  *
- *   { _id: "<queue>:<lim>", grants[times], fl[{tok, until, at}], hold, fails,
- *     pc, and totals: attempts, delivered, failed, dead, limited, tookMs, last
- * }
+ *   { _id: "<queue>:<lim>", grants[times], fl[{tok, until, at, id}], hold,
+ *     fails, pc, and totals: attempts, delivered, failed, dead, limited,
+ *     tookMs, last }
  *
  * grants is an exact sliding window by $$NOW; fl is what is in flight, of dead
  * workers until its time ends. `<queue>:*` is the same for the limit over all.
@@ -17,16 +17,17 @@
 
 enum look_result {
     LOOK_FOUND,
+    LOOK_BLOCKED, /* lim has due rows, but the heads of its groups wait */
     LOOK_NONE,
     LOOK_UNKNOWN
 };
 
 struct candidate {
-    str id, lim, group;
-    bool ordered;
-    int64_t ord;
+    str id, lim, group, subscriber; /* each with a NUL behind */
+    bool ordered, once;
     int cls;
-    ms wait_ms; /* NONE: until something may become due, at most 1 s */
+    ms due_ms;  /* until it is due, as far as this process knows the time */
+    ms wait_ms; /* BLOCKED: until it is worth to look at lim again */
 };
 
 /* The next due row without a live lease that k does not skip. */
@@ -44,6 +45,7 @@ struct charge {
     ms window_ms;  /* lengthened by the slack */
     ms wait_ms;    /* REFUSED: at most 1 s */
     bool limited;  /* REFUSED by a limit of requests */
+    bool all;      /* REFUSED by the limit over all subscribers */
 };
 
 /* Charges the subscriber, and all together where that is limited. */

@@ -91,6 +91,16 @@ enum err job_ids(struct ctx *c, str event_id, str subscriber_id, ms ts,
     return OK;
 }
 
+static bool is_base36(str s)
+{
+    size_t i = 0;
+
+    while (i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') ||
+                       (s.p[i] >= 'a' && s.p[i] <= 'z')))
+        i++;
+    return s.n == 9 && i == s.n;
+}
+
 bool job_is_id(str s)
 {
     str rest = s, sub, time, tail;
@@ -98,7 +108,7 @@ bool job_is_id(str s)
     return s.n < JOB_ID_MAX && str_cut(&rest, '-', &sub) &&
            str_cut(&rest, '-', &time) && str_cut(&rest, '-', &tail) &&
            !rest.p && sub.n == 24 && str_is_hex(sub) && time.n <= 15 &&
-           str_is_digits(time) && tail.n == 9;
+           str_is_digits(time) && is_base36(tail);
 }
 
 /* ---- the row */

@@ -1,0 +1,90 @@
+/* mongo_hold - subscribers that wait, and whose charge a token is; see
+ * mongo_queue.h */
+#include "lib/coord/queue_inside.h"
+
+static const char *id_of(struct ctx *c, enum job_queue q, str lim)
+{
+    return arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q), STR_ARG(lim))
+        .p;
+}
+
+enum err mongo_queue_hold(struct ctx *c, enum job_queue q, str lim, ms hold_ms)
+{
+    const char *id = id_of(c, q, lim);
+    bson_t *cmd = mongo_bson(c), *set = mongo_bson(c), *reply;
+
+    if (!id || !cmd || !set)
+        return ctx_no_memory(c);
+    if (hold_ms > 0)
+        BCON_APPEND(set, "hold", "{", "$max", "[", "$hold",
+                    QUEUE_NOW_AND(hold_ms), "]", "}");
+    else
+        BCON_APPEND(set, "hold", "$$REMOVE", "fails", BCON_INT64(0), "pc",
+                    "$$REMOVE");
+    BCON_APPEND(cmd, "update", QUEUE_LIMITS, "updates", "[", "{", "q", "{",
+                "_id", BCON_UTF8(id), "}", "u", "[", "{", "$set",
+                BCON_DOCUMENT(set), "}", "]", "upsert", BCON_BOOL(hold_ms > 0),
+                "}", "]");
+    return mongo_write(c, cmd, &reply, NULL);
+}
+
+/* Of a row "<queue>:<lim>", but not of the limit over all. */
+static str lim_of(const bson_t *row)
+{
+    str id = queue_text(row, "_id");
+    size_t at = str_find(id, ':', 0);
+
+    return at == SIZE_MAX ? STR("") : str_from(id, at + 1);
+}
+
+static str job_of(const bson_t *row, str token)
+{
+    bson_t fl, one;
+    bson_iter_t it;
+    const uint8_t *data;
+    uint32_t n;
+
+    if (!mongo_reply_doc(row, "fl", &fl) || !bson_iter_init(&it, &fl))
+        return STR("");
+    while (bson_iter_next(&it)) {
+        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
+            continue;
+        bson_iter_document(&it, &n, &data);
+        if (bson_init_static(&one, data, n) &&
+            str_eq(queue_text(&one, "tok"), token))
+            return queue_text(&one, "id");
+    }
+    return STR("");
+}
+
+enum err mongo_queue_find_charge(struct ctx *c, str token, str *out_lim,
+                                 str *out_id, bool *out_found)
+{
+    bson_t *cmd = mongo_bson(c), *reply, cursor, batch, row;
+    bson_iter_t it;
+    const uint8_t *data;
+    uint32_t n;
+    enum err err;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    *out_found = false;
+    BCON_APPEND(cmd, "find", QUEUE_LIMITS, "filter", "{", "fl.tok",
+                BCON_UTF8(token.p), "}", "projection", "{", "fl", BCON_INT32(1),
+                "}", "limit", BCON_INT32(2), "singleBatch", BCON_BOOL(true));
+    err = mongo_read(c, cmd, &reply);
+    if (err || !mongo_reply_doc(reply, "cursor", &cursor) ||
+        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
+        !bson_iter_init(&it, &batch))
+        return err;
+    while (bson_iter_next(&it) && BSON_ITER_HOLDS_DOCUMENT(&it)) {
+        bson_iter_document(&it, &n, &data);
+        if (!bson_init_static(&row, data, n) ||
+            (*out_found && str_eq(lim_of(&row), STR("*"))))
+            continue;
+        *out_found = true;
+        *out_lim = lim_of(&row);
+        *out_id = job_of(&row, token);
+    }
+    return OK;
+}

@@ -1,0 +1,253 @@
+/*
+ * mongo_queue - candidates straight from the rows; see mongo_queue.h
+ *
+ * $expr cannot use partial indexes: here times are compared with the server's
+ * as this process knows it and a little more. The start judges by $$NOW.
+ */
+#include "lib/coord/mongo_queue.h"
+
+#include <stdio.h>
+
+#include "lib/base/clock.h"
+#include "lib/coord/queue_inside.h"
+
+enum {
+    AHEAD_MS = 50,
+    HEADS = 16, /* of groups in one look at them */
+    ROUNDS = 6, /* such looks in a turn */
+    BLOCKED_MS = 250,
+    GO_ON_MS = 20 /* there were more heads than these */
+};
+
+/* What may run by `due`, for a find or a $match. */
+static void append_due(bson_t *match, ms due)
+{
+    BCON_APPEND(match, "open", BCON_BOOL(true), "runAt", "{", "$lte",
+                BCON_DATE_TIME(due), "}", "$or", "[", "{", "st",
+                BCON_UTF8(job_state_name(JOB_WAITING)), "}", "{", "lease.until",
+                "{", "$lte", BCON_DATE_TIME(due), "}", "}", "]");
+}
+
+static void append_lim(bson_t *match, const struct claimant *k, bool behind)
+{
+    bson_t lim, skips;
+    const char *index;
+    char text[16];
+
+    if (!behind && k->skips_n == 0)
+        return;
+    BSON_APPEND_DOCUMENT_BEGIN(match, "lim", &lim);
+    if (behind)
+        BSON_APPEND_UTF8(&lim, "$gt", k->served);
+    if (k->skips_n > 0) {
+        BSON_APPEND_ARRAY_BEGIN(&lim, "$nin", &skips);
+        for (size_t i = 0; i < k->skips_n; i++) {
+            bson_uint32_to_string((uint32_t)i, &index, text, sizeof text);
+            BSON_APPEND_UTF8(&skips, index, k->skips[i].lim);
+        }
+        bson_append_array_end(&lim, &skips);
+    }
+    bson_append_document_end(match, &lim);
+}
+
+/* The first row by class, subscriber and time; behind: of the subscribers
+ * behind the place. */
+static bson_t *stages_of(struct ctx *c, const struct claimant *k, ms due,
+                         bool behind)
+{
+    bson_t *stages = mongo_bson(c), *match = mongo_bson(c);
+
+    if (!stages || !match)
+        return NULL;
+    BSON_APPEND_UTF8(match, "q", job_queue_name(k->queue));
+    append_lim(match, k, behind);
+    append_due(match, due);
+    BCON_APPEND(stages, "0", "{", "$match", BCON_DOCUMENT(match), "}", "1", "{",
+                "$sort", "{", "cls", BCON_INT32(1), "lim", BCON_INT32(1),
+                "runAt", BCON_INT32(1), "}", "}", "2", "{", "$limit",
+                BCON_INT32(1), "}", "3", "{", "$project", "{", "lim",
+                BCON_INT32(1), "g", BCON_INT32(1), "cls", BCON_INT32(1), "sub",
+                BCON_INT32(1), "once", BCON_INT32(1), "runAt", BCON_INT32(1),
+                "}", "}");
+    return stages;
+}
+
+static enum err send_look(struct ctx *c, const struct claimant *k, ms due,
+                          bson_t **out)
+{
+    bson_t *first = stages_of(c, k, due, true),
+           *all = stages_of(c, k, due, false), *cmd = mongo_bson(c);
+
+    if (!first || !all || !cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(first, "4", "{", "$unionWith", "{", "coll", QUEUE_JOBS,
+                "pipeline", BCON_ARRAY(all), "}", "}");
+    BCON_APPEND(cmd, "aggregate", QUEUE_JOBS, "pipeline", BCON_ARRAY(first),
+                "cursor", "{", "}", "hint", "claim_1");
+    return mongo_read(c, cmd, out);
+}
+
+static void read_candidate(const bson_t *row, ms now, struct candidate *out)
+{
+    *out = (struct candidate){.id = queue_text(row, "_id"),
+                              .lim = queue_text(row, "lim"),
+                              .group = queue_text(row, "g"),
+                              .subscriber = queue_text(row, "sub"),
+                              .once = bson_has_field(row, "once"),
+                              .cls = (int)queue_number(row, "cls"),
+                              .due_ms = queue_number(row, "runAt") - now};
+    out->ordered = !str_eq(out->lim, out->group);
+}
+
+/* The rows of a reply, one after the other; *it by begin_rows(). */
+static bool begin_rows(const bson_t *reply, bson_t *batch, bson_iter_t *it)
+{
+    bson_t cursor;
+
+    return mongo_reply_doc(reply, "cursor", &cursor) &&
+           mongo_reply_doc(&cursor, "firstBatch", batch) &&
+           bson_iter_init(it, batch);
+}
+
+static bool next_row(bson_iter_t *it, bson_t *out)
+{
+    const uint8_t *data;
+    uint32_t n;
+
+    if (!bson_iter_next(it) || !BSON_ITER_HOLDS_DOCUMENT(it))
+        return false;
+    bson_iter_document(it, &n, &data);
+    return bson_init_static(out, data, n);
+}
+
+/* Of the row behind the place and the first of all: the more urgent. */
+static bool choose(const bson_t *reply, ms now, struct candidate *out)
+{
+    struct candidate one;
+    bson_t batch, row;
+    bson_iter_t it;
+    bool any = false;
+
+    if (!begin_rows(reply, &batch, &it))
+        return false;
+    while (next_row(&it, &row)) {
+        read_candidate(&row, now, &one);
+        if (!any || one.cls < out->cls)
+            *out = one;
+        any = true;
+    }
+    return any;
+}
+
+/* ---- ordered subscribers: heads of groups */
+
+struct walk {
+    const char *from, *end; /* groups between them, from included or not */
+    bool inclusive;
+    ms now;
+};
+
+/* Ends of the subscriber's groups: "<lim>:" and "<lim>;" */
+static enum err send_heads(struct ctx *c, const struct walk *w, bson_t **out)
+{
+    bson_t *cmd = mongo_bson(c);
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(
+        cmd, "aggregate", QUEUE_JOBS, "pipeline", "[", "{", "$match", "{", "g",
+        "{", BCON_UTF8(w->inclusive ? "$gte" : "$gt"), BCON_UTF8(w->from),
+        "$lt", BCON_UTF8(w->end), "}", "open", BCON_BOOL(true), "}", "}", "{",
+        "$sort", "{", "g", BCON_INT32(1), "ord", BCON_INT32(1), "}", "}", "{",
+        "$group", "{", "_id", "$g", "id", "{", "$first", "$_id", "}", "runAt",
+        "{", "$first", "$runAt", "}", "st", "{", "$first", "$st", "}", "until",
+        "{", "$first", "$lease.until", "}", "cls", "{", "$first", "$cls", "}",
+        "}", "}", "{", "$limit", BCON_INT32(HEADS), "}", "]", "cursor", "{",
+        "}", "hint", "group_1");
+    return mongo_read(c, cmd, out);
+}
+
+static bool may_run(const bson_t *head, ms due)
+{
+    return queue_number(head, "runAt") <= due &&
+           (str_eq(queue_text(head, "st"), STR("waiting")) ||
+            queue_number(head, "until") <= due);
+}
+
+/* The first head that may run into *job; *out_last: the last group seen, NULL
+ * when there are no more. */
+static bool find_head(const bson_t *reply, ms now, struct candidate *job,
+                      const char **out_last)
+{
+    bson_t batch, head;
+    bson_iter_t it;
+    int n = 0;
+
+    *out_last = NULL;
+    if (!begin_rows(reply, &batch, &it))
+        return false;
+    while (next_row(&it, &head)) {
+        str group = queue_text(&head, "_id");
+
+        if (may_run(&head, now + AHEAD_MS)) {
+            job->id = queue_text(&head, "id");
+            job->group = group;
+            job->cls = (int)queue_number(&head, "cls");
+            job->due_ms = queue_number(&head, "runAt") - now;
+            return true;
+        }
+        *out_last = ++n == HEADS ? group.p : NULL;
+    }
+    return false;
+}
+
+/* From the group of the earliest row that is due, or where the last walk
+ * stopped, once around. */
+static enum look_result walk(struct ctx *c, struct claimant *k,
+                             struct candidate *job, ms now)
+{
+    str begin = arena_strf(&c->arena, STR_FMT ":", STR_ARG(job->lim)),
+        end = arena_strf(&c->arena, STR_FMT ";", STR_ARG(job->lim));
+    bool goes_on = begin.p && str_starts(str_of(k->group), begin);
+    struct walk w = {job->group.p, end.p, true, now};
+    bool around = false;
+    bson_t *reply;
+
+    if (!begin.p || !end.p)
+        return LOOK_UNKNOWN;
+    if (goes_on)
+        w = (struct walk){arena_str(&c->arena, str_of(k->group)).p, end.p,
+                          false, now};
+    k->group[0] = '\0';
+    for (int i = 0; i < ROUNDS; i++) {
+        const char *last;
+
+        if (!w.from || send_heads(c, &w, &reply) != OK)
+            return LOOK_UNKNOWN;
+        if (find_head(reply, now, job, &last))
+            return LOOK_FOUND;
+        if (!last && around)
+            break;
+        around = around || !last;
+        w.inclusive = false;
+        w.from = last ? last : begin.p;
+        if (i == ROUNDS - 1)
+            snprintf(k->group, sizeof k->group, "%s", w.from);
+    }
+    job->wait_ms = k->group[0] ? GO_ON_MS : BLOCKED_MS;
+    return LOOK_BLOCKED;
+}
+
+enum look_result mongo_queue_look(struct ctx *c, struct claimant *k,
+                                  struct candidate *out)
+{
+    ms now = clock_server_ms();
+    bson_t *reply;
+
+    if (send_look(c, k, now + AHEAD_MS, &reply) != OK)
+        return LOOK_UNKNOWN;
+    if (!choose(reply, now, out))
+        return LOOK_NONE;
+    return out->ordered && !queue_is_test(out->lim) ? walk(c, k, out, now)
+                                                    : LOOK_FOUND;
+}

@@ -1,0 +1,93 @@
+/* queue_recover - what workers that are no more have left; see queue.h */
+#include "lib/coord/queue.h"
+
+#include "lib/base/metrics.h"
+#include "lib/coord/queue_inside.h"
+
+static enum err recover_row(struct ctx *c, const bson_t *row, str token,
+                            bool died, struct settlement *s, int64_t *out_n)
+{
+    bool once = bson_has_field(row, "once");
+    bool poison = queue_number(row, "stalls") + 1 >= JOB_STALLS_MAX;
+    bson_t *set = mongo_bson(c);
+    const bson_t *pipeline;
+    enum err err;
+
+    if (!died) {
+        *out_n = 1;
+        return queue_return_row(c, queue_text(row, "_id"), token, 0);
+    }
+    if (!set)
+        return ERR_OVERLOADED;
+    BCON_APPEND(set, "stalls", QUEUE_PLUS("$stalls", (int64_t)1));
+    if (once || poison)
+        queue_append_end(set, c->conf, once ? JOB_LOST : JOB_DEAD, once,
+                         once ? "killed" : "poison");
+    else
+        BSON_APPEND_UTF8(set, "st", job_state_name(JOB_WAITING));
+    pipeline = queue_pipeline(c, set, once || poison);
+    if (!pipeline)
+        return ERR_OVERLOADED;
+    err = queue_change_held(c, queue_text(row, "_id"), token, pipeline, out_n);
+    s->dead = poison && !once;
+    if (err == OK && *out_n > 0 && s->dead)
+        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
+    return err;
+}
+
+/* What its worker would have told after the finish of this row. */
+static struct settlement settlement_of(const bson_t *row)
+{
+    str st = queue_text(row, "st");
+    bool done = str_eq(st, STR("done")), dead = str_eq(st, STR("dead"));
+
+    return (struct settlement){.health = done ? HEALTH_OK : HEALTH_FAILED,
+                               .attempts = 1,
+                               .delivered = done,
+                               .failed = !done,
+                               .dead = dead};
+}
+
+/* The token has no row: its charge is for nothing, or only not settled. */
+static enum err recover_charge(struct ctx *c, str token)
+{
+    const bson_t *row = NULL;
+    struct settlement s;
+    str lim, id;
+    bool found;
+    enum err err = mongo_queue_find_charge(c, token, &lim, &id, &found);
+
+    if (err || !found)
+        return err;
+    err = queue_find_row(c, id, &row);
+    if (err)
+        return err;
+    if (!row || !str_eq(queue_text(row, "fin"), token))
+        return mongo_queue_drop(c, token);
+    s = settlement_of(row);
+    return mongo_queue_settle(c, QUEUE_WEBHOOK, lim, token, &s);
+}
+
+enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
+{
+    struct settlement s = {.back = !died};
+    bson_t *filter = mongo_bson(c);
+    const bson_t *row;
+    enum err err;
+
+    if (!filter)
+        return ERR_OVERLOADED;
+    *out_n = 0;
+    token = arena_str(&c->arena, token);
+    if (!token.p)
+        return ctx_no_memory(c);
+    queue_append_text(filter, "lease.tok", token);
+    err = queue_find_by(c, filter, &row);
+    if (err || !row)
+        return err ? err : recover_charge(c, token);
+    err = recover_row(c, row, token, died, &s, out_n);
+    if (err || queue_is_test(queue_text(row, "lim")))
+        return err;
+    return mongo_queue_settle(c, QUEUE_WEBHOOK, queue_text(row, "lim"), token,
+                              &s);
+}

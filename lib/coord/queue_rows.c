@@ -1,0 +1,426 @@
+/* queue_rows - moves of one row; see queue_inside.h */
+#include "lib/coord/queue_inside.h"
+
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
+#include "lib/data/json_out.h"
+
+enum {
+    DAY_MS = 24 * 3600 * 1000
+};
+
+bool queue_is_test(str lim)
+{
+    return str_starts(lim, STR("test:"));
+}
+
+void queue_append_text(bson_t *to, const char *name, str s)
+{
+    bson_append_utf8(to, name, -1, s.p ? s.p : "", (int)s.n);
+}
+
+bson_t *queue_literal(struct ctx *c, str s)
+{
+    bson_t *expr = mongo_bson(c);
+
+    if (expr)
+        queue_append_text(expr, "$literal", s);
+    return expr;
+}
+
+int64_t queue_number(const bson_t *row, const char *name)
+{
+    bson_iter_t it;
+
+    if (!bson_iter_init_find(&it, row, name))
+        return 0;
+    if (BSON_ITER_HOLDS_DATE_TIME(&it))
+        return bson_iter_date_time(&it);
+    return BSON_ITER_HOLDS_INT(&it) ? bson_iter_as_int64(&it) : 0;
+}
+
+str queue_text(const bson_t *row, const char *name)
+{
+    str v;
+
+    return json_out_text_member(row, name, &v) ? v : STR("");
+}
+
+static str lease_token(const bson_t *row)
+{
+    bson_t lease;
+
+    return mongo_reply_doc(row, "lease", &lease) ? queue_text(&lease, "tok")
+                                                 : STR("");
+}
+
+ms queue_retention_ms(const struct conf *conf, enum job_state st, bool once)
+{
+    if (once)
+        return DAY_MS;
+    return (ms)DAY_MS * (st == JOB_DEAD
+                             ? conf->webhooks_dead_letter_retention_days
+                             : conf->webhooks_delivery_retention_days);
+}
+
+void queue_append_end(bson_t *set, const struct conf *conf, enum job_state st,
+                      bool once, const char *reason)
+{
+    BCON_APPEND(set, "st", BCON_UTF8(job_state_name(st)), "endAt", "$$NOW",
+                "exp", QUEUE_NOW_AND(queue_retention_ms(conf, st, once)));
+    if (reason)
+        BSON_APPEND_UTF8(set, "reason", reason);
+}
+
+/* ---- start */
+
+/* Mine already; due; nobody has it (a missing lease is below any date). */
+#define IS_MINE "{", "$eq", "[", "$lease.tok", BCON_UTF8(token), "]", "}"
+#define IS_DUE  "{", "$lte", "[", "$runAt", "$$NOW", "]", "}"
+#define IS_FREE "{", "$lte", "[", "$lease.until", "$$NOW", "]", "}"
+#define IS_SPENT                                                               \
+    "{", "$gte", "[", "$stalls", BCON_INT64(JOB_STALLS_MAX), "]", "}", "{",    \
+        "$gte", "[", "$starts",                                                \
+        QUEUE_PLUS("$max", (int64_t)JOB_STARTS_BEYOND), "]", "}"
+#define IS_LOST                                                                \
+    "{", "$and", "[", "$once", "{", "$gt", "[", "$starts", BCON_INT64(0), "]", \
+        "}", "]", "}"
+
+static bson_t *may_start(struct ctx *c, const char *token)
+{
+    bson_t *expr = mongo_bson(c);
+
+    if (expr)
+        BCON_APPEND(expr, "$and", "[", "$open", "{", "$or", "[", IS_MINE, "{",
+                    "$and", "[", IS_DUE, IS_FREE, "{", "$not", "[", "{", "$or",
+                    "[", IS_SPENT, IS_LOST, "]", "}", "]", "}", "]", "}", "]",
+                    "}", "]");
+    return expr;
+}
+
+/* The row as it is then, with `wait`: until it is due and free. */
+static void append_fields(bson_t *cmd, const char *token)
+{
+    static const char *const names[] = {
+        "q",         "lim",   "g",      "ord",     "st",   "open",
+        "lease.tok", "tries", "max",    "starts",  "once", "sub",
+        "event",     "coll",  "stalls", "replays", "msgId"};
+    bson_t fields;
+
+    BSON_APPEND_DOCUMENT_BEGIN(cmd, "fields", &fields);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        BSON_APPEND_INT32(&fields, names[i], 1);
+    BCON_APPEND(&fields, "body", "{", "$cond", "[", IS_MINE, "$body",
+                "$$REMOVE", "]", "}", "wait", "{", "$max", "[", "{",
+                "$subtract", "[", "$runAt", "$$NOW", "]", "}", "{", "$subtract",
+                "[", "$lease.until", "$$NOW", "]", "}", "]", "}");
+    bson_append_document_end(cmd, &fields);
+}
+
+static enum err send_start(struct ctx *c, const struct candidate *job,
+                           const struct start *s, bson_t **out)
+{
+    const bson_t *may = may_start(c, s->token),
+                 *by = queue_literal(c, str_of(c->conf->cluster_instance_id));
+    const char *token = s->token;
+    bson_t *cmd = mongo_bson(c);
+
+    if (!may || !by || !cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "findAndModify", QUEUE_JOBS, "query", "{", "_id",
+                BCON_UTF8(job->id.p), "}", "new", BCON_BOOL(true), "update",
+                "[", "{", "$replaceWith", "{", "$cond", "[", BCON_DOCUMENT(may),
+                "{", "$mergeObjects", "[", "$$ROOT", "{", "st",
+                BCON_UTF8(job_state_name(JOB_LEASED)), "lease", "{", "tok",
+                BCON_UTF8(token), "by", BCON_DOCUMENT(by), "until",
+                QUEUE_NOW_AND(s->lease_ms), "}", "starts", "{", "$cond", "[",
+                IS_MINE, "$starts", QUEUE_PLUS("$starts", (int64_t)1), "]", "}",
+                "}", "]", "}", "$$ROOT", "]", "}", "}", "]");
+    append_fields(cmd, token);
+    /* that it was started once must never be forgotten */
+    return job->once ? mongo_write_majority(c, cmd, out)
+                     : mongo_write(c, cmd, out, NULL);
+}
+
+/* Ends an open row that nobody has; once more by $$NOW, if `expr` still is. */
+static enum err end_row(struct ctx *c, str id, const bson_t *expr,
+                        const bson_t *set, int64_t *out_n)
+{
+    bson_t *cmd = mongo_bson(c), *reply;
+    enum err err;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q", "{", "_id",
+                BCON_UTF8(id.p), "open", BCON_BOOL(true), "$expr",
+                BCON_DOCUMENT(expr), "}", "u", "[", "{", "$set",
+                BCON_DOCUMENT(set), "}", "{", "$unset", "[", "open", "lease",
+                "]", "}", "]", "}", "]");
+    err = mongo_write(c, cmd, &reply, NULL);
+    if (err == OK)
+        *out_n = queue_number(reply, "n");
+    return err;
+}
+
+/* It was started too often, or it may be started once only and it was. */
+static enum err end_spent(struct ctx *c, const struct candidate *job, bool lost)
+{
+    bson_t *expr = mongo_bson(c), *set = mongo_bson(c);
+    int64_t n;
+    enum err err;
+
+    if (!expr || !set)
+        return ERR_OVERLOADED;
+    BCON_APPEND(expr, "$and", "[", IS_DUE, IS_FREE, "{", "$or", "[", IS_SPENT,
+                IS_LOST, "]", "}", "]");
+    queue_append_end(set, c->conf, lost ? JOB_LOST : JOB_DEAD, job->once,
+                     lost ? "killed" : "poison");
+    err = end_row(c, job->id, expr, set, &n);
+    if (err == OK && n > 0 && !lost)
+        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
+    return err;
+}
+
+enum start_result queue_start(struct ctx *c, const struct candidate *job,
+                              struct start *s)
+{
+    bson_t *reply, *row = ctx_alloc(c, sizeof *row);
+    enum err err = row ? send_start(c, job, s, &reply) : ERR_OVERLOADED;
+    struct job as;
+
+    if (err)
+        return START_UNKNOWN;
+    if (!mongo_reply_doc(reply, "value", row) || !bson_has_field(row, "open"))
+        return START_GONE;
+    if (str_eq(lease_token(row), str_of(s->token))) {
+        s->row = row;
+        return START_OK;
+    }
+    s->wait_ms = queue_number(row, "wait");
+    if (s->wait_ms > 0)
+        return START_WAIT;
+    if (!job_read(row, &as))
+        return START_GONE;
+    err = end_spent(c, job, as.once && as.starts > 0);
+    return err ? START_UNKNOWN : START_GONE;
+}
+
+enum err queue_cancel_row(struct ctx *c, str id)
+{
+    bson_t *expr = mongo_bson(c), *set = mongo_bson(c);
+    int64_t n;
+    enum err err;
+
+    if (!expr || !set)
+        return ERR_OVERLOADED;
+    BCON_APPEND(expr, "$lte", "[", "$lease.until", "$$NOW", "]");
+    queue_append_end(set, c->conf, JOB_CANCELLED, true, NULL);
+    err = end_row(c, id, expr, set, &n);
+    if (err == OK && n > 0)
+        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, n);
+    return err;
+}
+
+/* ---- what a token holds */
+
+enum err queue_change_held(struct ctx *c, str id, str token,
+                           const bson_t *pipeline, int64_t *out_n)
+{
+    bson_t *cmd = mongo_bson(c), *reply;
+    enum err err;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q", "{", "_id",
+                BCON_UTF8(id.p), "lease.tok", BCON_UTF8(token.p), "}", "u",
+                BCON_ARRAY(pipeline), "}", "]");
+    err = mongo_write(c, cmd, &reply, NULL);
+    if (err == OK)
+        *out_n = queue_number(reply, "n");
+    return err;
+}
+
+const bson_t *queue_pipeline(struct ctx *c, const bson_t *set, bool ends)
+{
+    bson_t *p = mongo_bson(c);
+
+    if (p)
+        BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
+                    "$unset", "[", "lease", BCON_UTF8(ends ? "open" : "enq"),
+                    "]", "}");
+    return p;
+}
+
+enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
+{
+    bson_t *set = mongo_bson(c);
+    const bson_t *pipeline;
+    int64_t n;
+
+    if (!set)
+        return ERR_OVERLOADED;
+    BCON_APPEND(set, "st", BCON_UTF8(job_state_name(JOB_WAITING)), "starts",
+                "{", "$max", "[", BCON_INT64(0),
+                QUEUE_PLUS("$starts", (int64_t)-1), "]", "}");
+    if (wait_ms > 0)
+        BCON_APPEND(set, "runAt", "{", "$max", "[", "$runAt",
+                    QUEUE_NOW_AND(wait_ms), "]", "}");
+    pipeline = queue_pipeline(c, set, false);
+    return pipeline ? queue_change_held(c, id, token, pipeline, &n)
+                    : ERR_OVERLOADED;
+}
+
+/* ---- finish */
+
+static enum err append_attempt(struct ctx *c, bson_t *set,
+                               const struct job_result *r)
+{
+    const bson_t *by = queue_literal(c, str_of(c->conf->cluster_instance_id));
+    bson_t *one = mongo_bson(c);
+
+    if (!by || !one)
+        return ERR_OVERLOADED;
+    BCON_APPEND(one, "n", QUEUE_PLUS("$tries", (int64_t)1), "at",
+                BCON_DATE_TIME(r->started_wall), "ms", BCON_INT64(r->took_ms),
+                "code", BCON_INT32(r->code), "instance", BCON_DOCUMENT(by));
+    if (r->error)
+        BSON_APPEND_UTF8(one, "error", r->error);
+    BCON_APPEND(set, "tries", QUEUE_PLUS("$tries", (int64_t)1), "attempts", "{",
+                "$slice", "[", "{", "$concatArrays", "[", "{", "$ifNull", "[",
+                "$attempts", "[", "]", "]", "}", "[", BCON_DOCUMENT(one), "]",
+                "]", "}", BCON_INT32(-JOB_ATTEMPTS_KEPT), "]", "}");
+    return OK;
+}
+
+/* What is sent once is no dead letter: it is never delivered again. */
+static enum job_state state_after(enum job_verdict v, bool once)
+{
+    switch (v) {
+    case VERDICT_DONE:
+        return JOB_DONE;
+    case VERDICT_DEAD:
+        return once ? JOB_LOST : JOB_DEAD;
+    case VERDICT_RETRY:
+        break;
+    }
+    return JOB_WAITING;
+}
+
+static enum err finish_row(struct ctx *c, const struct claim *cl,
+                           const struct job_result *r, int64_t *out_n)
+{
+    enum job_state st = state_after(r->verdict, cl->job.once);
+    bson_t *set = mongo_bson(c);
+    const bson_t *result = queue_literal(c, r->result), *pipeline;
+    enum err err;
+
+    if (!set || !result)
+        return ERR_OVERLOADED;
+    err = append_attempt(c, set, r);
+    if (err)
+        return err;
+    BSON_APPEND_UTF8(set, "fin", cl->token);
+    if (r->result.n > 0)
+        BSON_APPEND_DOCUMENT(set, "result", result);
+    if (st == JOB_WAITING)
+        BCON_APPEND(set, "st", BCON_UTF8(job_state_name(st)), "runAt",
+                    QUEUE_NOW_AND(r->delay_ms));
+    else
+        queue_append_end(set, c->conf, st, cl->job.once,
+                         st == JOB_DONE ? NULL : r->reason);
+    pipeline = queue_pipeline(c, set, st != JOB_WAITING);
+    return pipeline ? queue_change_held(c, cl->job.id, str_of(cl->token),
+                                        pipeline, out_n)
+                    : ERR_OVERLOADED;
+}
+
+enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)
+{
+    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *row = ctx_alloc(c, sizeof *row);
+    enum err err;
+
+    if (!cmd || !row)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(filter),
+                "projection", "{", "body", BCON_INT32(0), "}", "limit",
+                BCON_INT32(1), "singleBatch", BCON_BOOL(true));
+    err = mongo_read(c, cmd, &reply);
+    if (err)
+        return err;
+    *out = mongo_reply_doc(reply, "cursor", &cursor) &&
+                   mongo_reply_doc(&cursor, "firstBatch", &batch) &&
+                   mongo_reply_doc(&batch, "0", row)
+               ? row
+               : NULL;
+    return OK;
+}
+
+enum err queue_find_row(struct ctx *c, str id, const bson_t **out)
+{
+    bson_t *filter = mongo_bson(c);
+
+    if (!filter)
+        return ERR_OVERLOADED;
+    queue_append_text(filter, "_id", id);
+    return queue_find_by(c, filter, out);
+}
+
+static void count_end(enum job_verdict v)
+{
+    if (v != VERDICT_RETRY)
+        metrics_add(METRIC_WEBHOOK_DELIVERIES,
+                    v == VERDICT_DONE ? METRIC_DELIVERY_SUCCESS
+                                      : METRIC_DELIVERY_DEAD,
+                    1);
+}
+
+static enum finish_result unknown(struct ctx *c, enum err err)
+{
+    if (err != ERR_DB_UNAVAILABLE && err != ERR_TIME_LIMIT)
+        log_note(LOG_WARN, "queue.refused", "%s", c->reason);
+    ctx_forgive(c);
+    return FINISH_UNKNOWN;
+}
+
+enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
+                                const struct claim *cl,
+                                const struct job_result *r)
+{
+    struct settlement s = {.health = r->health,
+                           .hold_ms = r->hold_ms,
+                           .attempts = 1,
+                           .delivered = r->verdict == VERDICT_DONE,
+                           .failed = r->verdict != VERDICT_DONE,
+                           .dead = r->verdict == VERDICT_DEAD,
+                           .took_ms = r->took_ms};
+    const bson_t *row;
+    int64_t n = 0;
+    enum err err = finish_row(c, cl, r, &n);
+
+    if (err == OK && n == 0) {
+        err = queue_find_row(c, cl->job.id, &row);
+        if (err == OK &&
+            (!row || !str_eq(queue_text(row, "fin"), str_of(cl->token))))
+            return FINISH_LATE;
+    }
+    if (err == OK && n > 0 && !cl->job.once)
+        count_end(r->verdict);
+    if (err == OK && !queue_is_test(cl->job.lim))
+        err =
+            mongo_queue_settle(c, k->queue, cl->job.lim, str_of(cl->token), &s);
+    return err ? unknown(c, err) : FINISH_DONE;
+}
+
+enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
+                                   const struct claim *cl)
+{
+    const struct settlement s = {.back = true};
+    enum err err = queue_return_row(c, cl->job.id, str_of(cl->token), 0);
+
+    if (err == OK && !queue_is_test(cl->job.lim))
+        err =
+            mongo_queue_settle(c, k->queue, cl->job.lim, str_of(cl->token), &s);
+    return err ? unknown(c, err) : FINISH_DONE;
+}

@@ -1,0 +1,179 @@
+/* test_mongo_queue - who may run next: classes and turns, and at what cost the
+ * next one is found */
+#include "lib/coord/mongo_queue.c"
+
+#include "tests/unit/queue_world.h"
+
+enum {
+    FLOOD = 20000,
+    SUBSCRIBERS = 200
+};
+
+static int hook_of(const struct claim *cl)
+{
+    char text[ID_OBJECT_MAX];
+
+    snprintf(text, sizeof text, STR_FMT, STR_ARG(cl->job.subscriber));
+    return (int)strtoll(text, NULL, 16);
+}
+
+static int next(struct ctx *c, struct claimant *k)
+{
+    struct claim cl = world_got(c, k);
+
+    return hook_of(&cl);
+}
+
+/* ---- order */
+
+static void urgent_classes_are_first(void **state)
+{
+    static const int priorities[] = {0, 7, 1023, 1, 2};
+    static const int want[] = {4, 5, 2, 3, 1};
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+
+    for (int i = 0; i < 5; i++) {
+        world_hook(c, &(struct hook){.n = i + 1});
+        for (int n = 0; n < 2; n++)
+            (void)world_put(c, &(struct put){.hook = i + 1,
+                                             .n = n,
+                                             .priority = priorities[i]});
+    }
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(next(c, &k), want[i / 2]);
+    world_none(c, &k);
+}
+
+static void subscribers_of_a_class_take_turns(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+
+    for (int i = 1; i <= 3; i++) {
+        world_hook(c, &(struct hook){.n = i});
+        for (int n = 0; n < 3; n++)
+            (void)world_put(c, &(struct put){.hook = i, .n = n});
+    }
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(next(c, &k), i % 3 + 1);
+}
+
+static void first_in_first_out_within_a_subscriber(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+
+    world_hook(c, &(struct hook){.n = 1});
+    for (int n = 9; n >= 0; n--)
+        (void)world_put(c, &(struct put){.hook = 1, .n = 50 * n});
+    for (int n = 0; n < 10; n++)
+        assert_str(world_got(c, &k).job.id, world_job_id(c, 1, 50 * n).p);
+}
+
+/* ---- cost */
+
+static int64_t examined(const bson_t *explained, const char *what)
+{
+    bson_iter_t it, child;
+    int64_t sum = 0;
+
+    assert_true(bson_iter_init(&it, explained));
+    while (bson_iter_next(&it)) {
+        if (strcmp(bson_iter_key(&it), what) == 0)
+            sum += bson_iter_as_int64(&it);
+        else if ((BSON_ITER_HOLDS_DOCUMENT(&it) ||
+                  BSON_ITER_HOLDS_ARRAY(&it)) &&
+                 bson_iter_recurse(&it, &child)) {
+            const uint8_t *data;
+            uint32_t n;
+            bson_t inner;
+
+            if (BSON_ITER_HOLDS_DOCUMENT(&it))
+                bson_iter_document(&it, &n, &data);
+            else
+                bson_iter_array(&it, &n, &data);
+            assert_true(bson_init_static(&inner, data, n));
+            sum += examined(&inner, what);
+        }
+    }
+    return sum;
+}
+
+static const bson_t *explain_look(struct ctx *c, const struct claimant *k)
+{
+    ms due = clock_server_ms() + AHEAD_MS;
+    bson_t *first = stages_of(c, k, due, true),
+           *all = stages_of(c, k, due, false);
+
+    BCON_APPEND(first, "4", "{", "$unionWith", "{", "coll", QUEUE_JOBS,
+                "pipeline", BCON_ARRAY(all), "}", "}");
+    return mongod_do(c, BCON_NEW("explain", "{", "aggregate", QUEUE_JOBS,
+                                 "pipeline", BCON_ARRAY(first), "cursor", "{",
+                                 "}", "hint", "claim_1", "}", "verbosity",
+                                 "executionStats"));
+}
+
+static void flood_of_one_delays_nobody(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    const bson_t *explained;
+    char *text;
+
+    for (int i = 1; i <= SUBSCRIBERS; i++)
+        world_hook(c, &(struct hook){.n = i});
+    world_fill(c, (struct put){.hook = 1}, 0, FLOOD);
+    for (int i = 2; i <= SUBSCRIBERS; i++)
+        world_fill(c, (struct put){.hook = i, .in_ms = i < 150 ? 60000 : 0}, 0,
+                   2);
+    assert_int_equal(next(c, &k), 1);
+    assert_int_equal(next(c, &k), 150);
+    for (int i = 151; i <= SUBSCRIBERS; i++)
+        assert_int_equal(next(c, &k), i);
+    assert_int_equal(next(c, &k), 1);
+    for (; k.skips_n < 40; k.skips_n++)
+        k.skips[k.skips_n] = (struct queue_skip){.until_boot = INT64_MAX};
+    for (size_t i = 0; i < k.skips_n; i++)
+        snprintf(k.skips[i].lim, sizeof k.skips[i].lim, "%024x",
+                 1 + 4 * (unsigned)i);
+    explained = explain_look(c, &k);
+    assert_in_range(examined(explained, "totalKeysExamined"), 1,
+                    3 * SUBSCRIBERS);
+    assert_in_range(examined(explained, "totalDocsExamined"), 1, 100);
+    text = bson_as_json(explained, NULL);
+    /* no choice of plans, nothing is sorted */
+    assert_null(strstr(text, "group_1"));
+    assert_null(strstr(text, "\"SORT\""));
+    bson_free(text);
+}
+
+static void refused_subscribers_do_not_delay_others(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct claim cl;
+    int turns = 0;
+
+    /* more of them than a worker can leave out, and than it tries in a claim */
+    for (int i = 1; i <= 100; i++) {
+        world_hook(c, &(struct hook){.n = i, .disabled = i < 100});
+        (void)world_put(c, &(struct put){.hook = i});
+    }
+    while (world_claim(c, &k, &cl) != CLAIM_GOT)
+        assert_true(++turns < 10);
+    assert_int_equal(hook_of(&cl), 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_QUEUE(urgent_classes_are_first),
+        IN_QUEUE(subscribers_of_a_class_take_turns),
+        IN_QUEUE(first_in_first_out_within_a_subscriber),
+        IN_QUEUE(flood_of_one_delays_nobody),
+        IN_QUEUE(refused_subscribers_do_not_delay_others),
+    };
+
+    return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);
+}

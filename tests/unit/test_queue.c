@@ -1,0 +1,305 @@
+/* test_queue - the moves of a delivery: by token only, repeated without harm */
+#include "lib/coord/queue.h"
+
+#include <pthread.h>
+
+#include "tests/unit/queue_world.h"
+
+enum {
+    RACERS = 5,
+    RACES = 30
+};
+
+/* ---- claim, finish */
+
+static void delivery_runs_to_its_end(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_done();
+    const bson_t *row;
+    struct claim cl;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1});
+    cl = world_got(c, &k);
+    assert_str(cl.job.id, id.p);
+    assert_str(cl.job.body, "{\"a\":1}");
+    assert_str(cl.job.message_id, "msg_x");
+    assert_int_equal(cl.job.starts, 1);
+    assert_str(cl.target->webhook.url, "http://127.0.0.1:9/");
+    assert_in_range(cl.lease_end_boot - clock_boot_ms(), LEASE_MS - 2000,
+                    LEASE_MS);
+    assert_int_equal(cl.slack_ms, 1000);
+    row = world_job(c, id);
+    assert_str(world_text(row, "st"), "leased");
+    assert_str(world_text(row, "lease.tok"), cl.token);
+    world_none(c, &k);
+    world_finish(c, &k, &cl, &r);
+    row = world_job(c, id);
+    assert_str(world_text(row, "st"), "done");
+    assert_false(world_has(row, "open") || world_has(row, "lease"));
+    assert_int_equal(world_number(row, "tries", -1), 1);
+    assert_int_equal(world_number(row, "attempts.0.code", -1), 200);
+    assert_int_equal(world_number(row, "exp", 0) -
+                         world_number(row, "endAt", 0),
+                     INT64_C(7) * 24 * 3600 * 1000);
+    row = world_limits(c, 1);
+    assert_int_equal(world_count(row, "fl"), 0);
+    assert_int_equal(world_count(row, "grants"), 1);
+    assert_int_equal(world_number(row, "delivered", -1), 1);
+    assert_int_equal(world_number(row, "attempts", -1), 1);
+    assert_int_equal(world_number(row, "tookMs", -1), 5);
+    world_none(c, &k);
+}
+
+static void failed_try_comes_again_when_due(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_failed(60000);
+    const bson_t *row;
+    struct claim cl;
+    ms due;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1});
+    cl = world_got(c, &k);
+    world_finish(c, &k, &cl, &r);
+    row = world_job(c, id);
+    due = world_number(row, "runAt", 0) - clock_wall_ms();
+    assert_in_range(due, 55000, 60000);
+    assert_str(world_text(row, "st"), "waiting");
+    assert_str(world_text(row, "attempts.0.error"), "http-status");
+    world_none(c, &k);
+    r.delay_ms = 0;
+    coord_change(c, "_jobs", id.p,
+                 BCON_NEW("$set", "{", "runAt", "$$NOW", "}"));
+    cl = world_got(c, &k);
+    assert_int_equal(cl.job.tries, 1);
+    assert_int_equal(world_number(world_limits(c, 1), "fails", -1), 1);
+}
+
+static void log_keeps_the_last_ten(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_failed(0);
+    const bson_t *row;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1, .tries_max = 20});
+    r.health = HEALTH_SAME;
+    for (int i = 0; i < 12; i++) {
+        struct claim cl = world_got(c, &k);
+
+        world_finish(c, &k, &cl, &r);
+    }
+    row = world_job(c, id);
+    assert_int_equal(world_number(row, "tries", -1), 12);
+    assert_int_equal(world_count(row, "attempts"), 10);
+    assert_int_equal(world_number(row, "attempts.9.n", -1), 12);
+}
+
+static void never_before_it_is_due(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct claim cl;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1, .in_ms = 40});
+    /* a client whose clock is wrong finds it early: the server judges */
+    clock_note_offset(-3600000);
+    while (world_claim(c, &k, &cl) != CLAIM_GOT)
+        assert_true(cl.wait_ms > 0);
+    clock_note_offset(0);
+    assert_true(world_number(world_job(c, id), "lease.until", 0) - LEASE_MS >=
+                world_number(world_job(c, id), "runAt", 0));
+}
+
+/* ---- one row, several workers */
+
+static struct {
+    pthread_barrier_t begin;
+    int got[RACERS];
+} race;
+
+static void *racer(void *arg)
+{
+    int i = (int)(intptr_t)arg;
+    struct claimant k = world_worker();
+    struct claim cl;
+    struct ctx c;
+
+    mongod_open(&c);
+    for (int n = 0; n < RACES; n++) {
+        pthread_barrier_wait(&race.begin);
+        race.got[i] += world_claim(&c, &k, &cl) == CLAIM_GOT;
+        pthread_barrier_wait(&race.begin);
+        world_reset(&c);
+    }
+    mongod_close(&c);
+    return NULL;
+}
+
+static void one_of_many_gets_a_row(void **state)
+{
+    struct ctx *c = *state;
+    pthread_t threads[RACERS];
+    int sum = 0;
+
+    world_hook(c, &(struct hook){.n = 1});
+    pthread_barrier_init(&race.begin, NULL, RACERS + 1);
+    memset(race.got, 0, sizeof race.got);
+    for (int i = 0; i < RACERS; i++)
+        pthread_create(&threads[i], NULL, racer, (void *)(intptr_t)i);
+    for (int n = 0; n < RACES; n++) {
+        (void)world_put(c, &(struct put){.hook = 1, .n = n});
+        pthread_barrier_wait(&race.begin);
+        pthread_barrier_wait(&race.begin);
+        sum = 0;
+        for (int i = 0; i < RACERS; i++)
+            sum += race.got[i];
+        assert_int_equal(sum, n + 1);
+        world_reset(c);
+    }
+    for (int i = 0; i < RACERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(world_count(world_limits(c, 1), "grants"), RACES);
+    assert_int_equal(world_count(world_limits(c, 1), "fl"), RACES);
+}
+
+/* ---- tokens */
+
+static void stale_token_changes_nothing(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker(), other = world_worker();
+    struct job_result r = world_done();
+    const bson_t *row, *limits;
+    struct claim old, cl;
+    int64_t n;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1});
+    old = world_got(c, &k);
+    world_end_lease(c, id);
+    cl = world_got(c, &other);
+    assert_str(cl.job.id, id.p);
+    assert_int_equal(cl.job.starts, 2);
+    assert_int_equal(cl.job.stalls, 0);
+    row = world_job(c, id);
+    assert_int_equal(queue_finish(c, &k, &old, &r), FINISH_LATE);
+    assert_true(bson_equal(row, world_job(c, id)));
+    (void)queue_give_back(c, &k, &old);
+    assert_int_equal(queue_recover(c, str_of(old.token), true, &n), OK);
+    assert_int_equal(n, 0);
+    assert_true(bson_equal(row, world_job(c, id)));
+    world_finish(c, &other, &cl, &r);
+    row = world_job(c, id);
+    limits = world_limits(c, 1);
+    assert_int_equal(queue_finish(c, &k, &old, &r), FINISH_LATE);
+    (void)queue_give_back(c, &k, &old);
+    assert_int_equal(queue_recover(c, str_of(old.token), true, &n), OK);
+    assert_true(bson_equal(row, world_job(c, id)));
+    assert_true(bson_equal(limits, world_limits(c, 1)));
+}
+
+static void repeated_finish_knows_itself(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_failed(60000);
+    const bson_t *row, *limits;
+    struct claim cl;
+
+    world_hook(c, &(struct hook){.n = 1});
+    (void)world_put(c, &(struct put){.hook = 1});
+    cl = world_got(c, &k);
+    world_finish(c, &k, &cl, &r);
+    row = world_job(c, cl.job.id);
+    limits = world_limits(c, 1);
+    world_finish(c, &k, &cl, &r);
+    assert_true(bson_equal(row, world_job(c, cl.job.id)));
+    assert_true(bson_equal(limits, world_limits(c, 1)));
+    assert_int_equal(world_number(limits, "failed", -1), 1);
+}
+
+static void
+finish_of_which_only_the_row_was_written_is_counted_once(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_done();
+    const bson_t *charged;
+    struct claim cl;
+    int64_t n;
+
+    world_hook(c, &(struct hook){.n = 1});
+    (void)world_put(c, &(struct put){.hook = 1});
+    cl = world_got(c, &k);
+    charged = world_limits(c, 1);
+    world_finish(c, &k, &cl, &r);
+    for (int i = 0; i < 2; i++) { /* as if it had died between the two */
+        coord_put(c, "_limits", bson_copy(charged));
+        if (i == 0)
+            assert_int_equal(queue_recover(c, str_of(cl.token), true, &n), OK);
+        else
+            world_finish(c, &k, &cl, &r);
+        assert_int_equal(world_number(world_limits(c, 1), "delivered", -1), 1);
+        assert_int_equal(world_count(world_limits(c, 1), "fl"), 0);
+        assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
+    }
+    assert_int_equal(queue_recover(c, str_of(cl.token), true, &n), OK);
+    assert_int_equal(world_number(world_limits(c, 1), "delivered", -1), 1);
+}
+
+static void repeated_claim_is_one(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct candidate job;
+    struct start s = {.token = "aaaaaaaaaaaaaaaaaaaaaaaa",
+                      .lease_ms = LEASE_MS};
+    struct charge how = {.limit = 5, .window_ms = 60000};
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1});
+    for (int i = 0; i < 2; i++) {
+        job = (struct candidate){
+            .id = id, .lim = world_hook_id(c, 1), .group = world_hook_id(c, 1)};
+        assert_int_equal(mongo_queue_charge(c, &k, &job, s.token, &how),
+                         CHARGE_GRANTED);
+        assert_int_equal(queue_start(c, &job, &s), START_OK);
+        assert_int_equal(world_count(world_limits(c, 1), "fl"), 1);
+        assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
+        assert_int_equal(world_number(world_job(c, id), "starts", -1), 1);
+    }
+    s.token = "bbbbbbbbbbbbbbbbbbbbbbbb";
+    assert_int_equal(queue_start(c, &job, &s), START_WAIT);
+    assert_in_range(s.wait_ms, LEASE_MS - 5000, LEASE_MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_QUEUE(delivery_runs_to_its_end),
+        IN_QUEUE(failed_try_comes_again_when_due),
+        IN_QUEUE(log_keeps_the_last_ten),
+        IN_QUEUE(never_before_it_is_due),
+        IN_QUEUE(one_of_many_gets_a_row),
+        IN_QUEUE(stale_token_changes_nothing),
+        IN_QUEUE(repeated_finish_knows_itself),
+        IN_QUEUE(finish_of_which_only_the_row_was_written_is_counted_once),
+        IN_QUEUE(repeated_claim_is_one),
+    };
+
+    return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);
+}
