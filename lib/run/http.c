@@ -17,7 +17,7 @@ enum {
     BODY_MAX = 64 << 10,   /* read of an answer */
     HEADS_MAX = 64 << 10,  /* of all its header blocks together */
     HEADER_MAX = 16 << 10, /* one of ours */
-    LOOK_MS = 100,         /* between two questions whether to go on */
+    LOOK_MS = 200,         /* between two questions whether to go on */
     BUSY_MS = 20,          /* the same while stop_fd stays readable */
     IDLE_S = 30,           /* a connection that was idle longer is not used */
     RETRY_AFTER_MAX_S = 86400

@@ -283,6 +283,15 @@ static void allowed_address_of_a_mixed_name_is_dialled(void **state)
         ERR_TARGET_NOT_ALLOWED);
 }
 
+/* Nobody is punished for a record too many while a receiver is down. */
+static void allowed_address_that_is_down_is_tried_again(void **state)
+{
+    (void)state;
+    request.url = STR("http://mixed.test:1/");
+    http_post(http, &request, &answer);
+    assert_int_equal(answer.outcome, HTTP_CONNECT);
+}
+
 static void what_cannot_be_reached_has_a_class(void **state)
 {
     (void)state;
@@ -359,6 +368,7 @@ int main(void)
         CASE(own_places_are_never_dialled),
         CASE(name_that_turns_inward_is_not_dialled),
         CASE(allowed_address_of_a_mixed_name_is_dialled),
+        CASE(allowed_address_that_is_down_is_tried_again),
         CASE(what_cannot_be_reached_has_a_class),
         CASE(odd_urls_are_our_failure),
         CASE(plain_http_is_refused_where_https_is_asked_for),
