@@ -122,7 +122,8 @@ $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
 		$(B)/obj/tests/unit/mongod.o \
 		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
-		$(B)/obj/tests/unit/home.o $(LIBS)
+		$(B)/obj/tests/unit/home.o $(B)/obj/tests/unit/gen_bson.o \
+		$(B)/obj/tests/unit/gen_filter.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
@@ -148,6 +149,11 @@ $(CLOCK): tests/toxics/clock.c
 	@mkdir -p $(@D); $(CC) $(filter-out -fsanitize% -fno-sanitize% -fPIE,$(CFLAGS)) \
 		-fPIC -shared -Wl,-z,now -o $@ $<
 
+# outgoing requests by hand
+POST := $(B)/tests/post
+$(POST): $(B)/obj/tests/toxics/post.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_BASE)
+
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
 
@@ -158,7 +164,7 @@ export MODE
 cases: all ## the .case files through nginx and lighttpd
 	@$(PY) -m pytest -q -p no:cacheprovider tests/system/test_cases.py
 
-system: all $(CLOCK) ## servers killed, hung, cut: pytest on real ones
+system: all $(CLOCK) $(POST) ## servers killed, hung, cut: pytest on real ones
 	@$(PY) -m pytest -q -p no:cacheprovider tests/system --ignore tests/system/test_cases.py
 
 frontends: all ## what web servers make of odd requests

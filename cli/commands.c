@@ -8,12 +8,18 @@
 
 const struct command commands[] = {
     {"apply-schemas", NULL, cmd_apply_schemas, false},
+    {"dead-letters", "list", cmd_dead_list, false},
+    {"dead-letters", "replay", cmd_dead_replay, false},
     {"keys", "create", cmd_keys_create, false},
     {"keys", "list", cmd_keys_list, false},
     {"keys", "revoke", cmd_keys_revoke, false},
     {"leader", NULL, cmd_leader, false},
+    {"listen", NULL, cmd_listen, true},
     {"locks", "list", cmd_locks_list, false},
     {"locks", "release", cmd_locks_release, false},
+    {"queue", "pause", cmd_queue_pause, false},
+    {"queue", "resume", cmd_queue_resume, false},
+    {"queue", "stats", cmd_queue_stats, false},
     {"resign", NULL, cmd_resign, true},
 };
 

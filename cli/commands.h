@@ -24,19 +24,26 @@ struct command {
     const char *group; /* the first word */
     const char *verb;  /* the second, or NULL: the command is one word */
     command_run run;
-    bool hurries; /* a stop hook: a database that is away is told soon */
+    bool hurries; /* a database that is away is told soon: stop hooks, and
+                     what others wait for */
 };
 
 extern const struct command commands[];
 extern const size_t commands_n;
 
 int cmd_apply_schemas(struct ctx *c, const struct words *w);
+int cmd_dead_list(struct ctx *c, const struct words *w);
+int cmd_dead_replay(struct ctx *c, const struct words *w);
 int cmd_keys_create(struct ctx *c, const struct words *w);
 int cmd_keys_list(struct ctx *c, const struct words *w);
 int cmd_keys_revoke(struct ctx *c, const struct words *w);
 int cmd_leader(struct ctx *c, const struct words *w);
+int cmd_listen(struct ctx *c, const struct words *w);
 int cmd_locks_list(struct ctx *c, const struct words *w);
 int cmd_locks_release(struct ctx *c, const struct words *w);
+int cmd_queue_pause(struct ctx *c, const struct words *w);
+int cmd_queue_resume(struct ctx *c, const struct words *w);
+int cmd_queue_stats(struct ctx *c, const struct words *w);
 int cmd_resign(struct ctx *c, const struct words *w);
 
 /* One option "--name VALUE" of a command. */

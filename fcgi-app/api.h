@@ -62,6 +62,21 @@ enum err api_leader_resign(struct ctx *, const struct request *,
                            struct reply *);
 enum err api_leader_force(struct ctx *, const struct request *, struct reply *);
 
+enum err api_webhooks_stats(struct ctx *, const struct request *,
+                            struct reply *);
+enum err api_deliveries_list(struct ctx *, const struct request *,
+                             struct reply *);
+enum err api_deliveries_replay(struct ctx *, const struct request *,
+                               struct reply *);
+enum err api_deliveries_test(struct ctx *, const struct request *,
+                             struct reply *);
+
+enum err api_queue_state(struct ctx *, const struct request *, struct reply *);
+enum err api_queue_pause(struct ctx *, const struct request *, struct reply *);
+enum err api_queue_resume(struct ctx *, const struct request *, struct reply *);
+enum err api_dead_list(struct ctx *, const struct request *, struct reply *);
+enum err api_dead_replay(struct ctx *, const struct request *, struct reply *);
+
 struct list_query;
 
 /* The matching documents as a CSV attachment; q's page and limit are void. */

@@ -80,10 +80,11 @@ enum err api_cluster_status(struct ctx *c, const struct request *q,
     write_self(b, &s);
     buf_addf(b,
              ",\"mode\":\"%s\",\"features\":{\"distributedLocking\":%s,"
-             "\"cronLeaderElection\":%s,\"webhookProcessing\":false},",
+             "\"cronLeaderElection\":%s,\"webhookProcessing\":%s},",
              refresh_mode_text(&s.refresh),
              text_of(conf->cluster_enable_distributed_locking),
-             text_of(conf->cluster_cron_leader_election));
+             text_of(conf->cluster_cron_leader_election),
+             text_of(cluster_json_has_slots(&s)));
     write_services(b, &s);
     buf_addf(b,
              ",\"scaling\":{\"minInstances\":%lld,\"maxInstances\":%lld,"
@@ -146,11 +147,22 @@ static enum wellness work_wellness(const struct scene *s)
                                                          : WELLNESS_HEALTHY;
 }
 
+/* Served, but nobody knows how it stands. */
+static enum wellness webhooks_wellness(const struct scene *s)
+{
+    enum wellness w = work_wellness(s);
+
+    return w == WELLNESS_HEALTHY && !cluster_json_queue_is_healthy(s)
+               ? WELLNESS_DEGRADED
+               : w;
+}
+
 static void write_components(struct buf *b, const struct scene *s)
 {
     const char *redis =
         s->cluster->redis_on ? wellness_text(redis_wellness(s)) : "off";
     const char *work = wellness_text(work_wellness(s));
+    const char *webhooks = wellness_text(webhooks_wellness(s));
     const char *leads = s->cluster->seen
                             ? text_of(cluster_json_is_leader(s, LEADER_CRON))
                             : "null";
@@ -161,12 +173,12 @@ static void write_components(struct buf *b, const struct scene *s)
              "\"connected\":%s},\"redis\":{\"status\":\"%s\","
              "\"connected\":%s},\"webhooks\":{\"status\":\"%s\",\"queue\":",
              wellness_text(db ? WELLNESS_HEALTHY : WELLNESS_UNHEALTHY),
-             text_of(db), redis, text_of(wellness_has_redis(s)), work);
+             text_of(db), redis, text_of(wellness_has_redis(s)), webhooks);
     cluster_json_counts(b, s);
     buf_addf(b,
              ",\"redis\":\"%s\",\"healthy\":%s},\"scripts\":{"
              "\"status\":\"%s\",\"isLeader\":%s,\"runningExecutions\":",
-             redis, text_of(cluster_json_is_served(s)), work, leads);
+             redis, text_of(cluster_json_queue_is_healthy(s)), work, leads);
     cluster_json_number(b, s->cluster->seen, 0);
     buf_add(b, STR("}},"));
 }

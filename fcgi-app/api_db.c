@@ -5,20 +5,24 @@
 #include "lib/base/jwrite.h"
 #include "lib/data/doc.h"
 #include "lib/data/json_out.h"
+#include "lib/data/veil.h"
 
 /* {"success":true,"collection":<c>[,"message":<m>],"data":<doc>} */
-static void write_doc(struct reply *out, str collection, const char *message,
-                      const bson_t *doc)
+static enum err write_doc(struct reply *out, const char *collection,
+                          const char *message, const bson_t *doc)
 {
     struct buf *b = out->body;
 
-    buf_add(b, STR("{\"success\":true,\"collection\":"));
-    jwrite_str(b, collection);
+    doc = veil_doc(out->c, collection, doc);
+    if (!doc)
+        return ERR_OVERLOADED;
+    buf_addf(b, "{\"success\":true,\"collection\":\"%s\"", collection);
     if (message)
         buf_addf(b, ",\"message\":\"%s\"", message);
     buf_add(b, STR(",\"data\":"));
     json_out_doc(b, doc);
     buf_add(b, STR("}"));
+    return OK;
 }
 
 enum err api_db_get(struct ctx *c, const struct request *q, struct reply *out)
@@ -33,8 +37,7 @@ enum err api_db_get(struct ctx *c, const struct request *q, struct reply *out)
     err = doc_get(c, &key, &doc);
     if (err)
         return err;
-    write_doc(out, q->param[0], NULL, doc);
-    return OK;
+    return write_doc(out, key.collection, NULL, doc);
 }
 
 enum err api_db_create(struct ctx *c, const struct request *q,
@@ -55,8 +58,7 @@ enum err api_db_create(struct ctx *c, const struct request *q,
     if (err)
         return err;
     out->status = 201;
-    write_doc(out, q->param[0], "Document created", doc);
-    return OK;
+    return write_doc(out, name, "Document created", doc);
 }
 
 enum err api_db_update(struct ctx *c, const struct request *q,
@@ -76,8 +78,7 @@ enum err api_db_update(struct ctx *c, const struct request *q,
     err = doc_update(c, &key, body, &doc);
     if (err)
         return err;
-    write_doc(out, q->param[0], "Document updated", doc);
-    return OK;
+    return write_doc(out, key.collection, "Document updated", doc);
 }
 
 enum err api_db_delete(struct ctx *c, const struct request *q,
@@ -93,8 +94,7 @@ enum err api_db_delete(struct ctx *c, const struct request *q,
     err = doc_delete(c, &key, &doc);
     if (err)
         return err;
-    write_doc(out, q->param[0], "Document deleted", doc);
-    return OK;
+    return write_doc(out, key.collection, "Document deleted", doc);
 }
 
 /* Prefer: count=none (RFC 7240) */
@@ -224,6 +224,9 @@ enum err api_db_list(struct ctx *c, const struct request *q, struct reply *out)
     if (err)
         return err;
     err = filter_parse(c, q->query, &limits, &list);
+    if (err)
+        return err;
+    err = veil_query(c, name, &list);
     if (err)
         return err;
     if (list.csv || accepts_only_csv(q))

@@ -13,9 +13,19 @@
 #include "lib/base/metrics.h"
 #include "lib/run/usage.h"
 
+/* Of the whole deployment, as its leader counted them. */
+static void put_queue(double now[METRIC_N], const struct figures *f)
+{
+    now[METRIC_WEBHOOK_JOBS] = (double)(f->waiting + f->active + f->delayed);
+    now[METRIC_WEBHOOK_OLDEST] = (double)f->oldest_ms / 1000;
+    now[METRIC_WEBHOOK_DEAD] = (double)f->dead;
+    now[METRIC_WEBHOOK_BREAKERS] = (double)f->breakers;
+}
+
 /* What is not known is 0, as far as a gauge of now can say so. */
 static void write_text(struct buf *b, const struct scene *s)
 {
+    const struct figures *f = cluster_json_figures(s);
     const struct cluster *k = s->cluster;
     double now[METRIC_N] = {0};
     struct usage u;
@@ -27,6 +37,8 @@ static void write_text(struct buf *b, const struct scene *s)
     now[METRIC_INSTANCES] = k->seen ? (double)k->view.instances_n : 0;
     now[METRIC_LOCKS] = k->locks_known ? (double)k->locks.held : 0;
     now[METRIC_LOCKS_HELD] = k->locks_known ? (double)k->locks.owned : 0;
+    if (f)
+        put_queue(now, f);
     now[METRIC_BUILD_INFO] = 1;
     now[METRIC_UPTIME] = measure_uptime_s();
     now[METRIC_WORKERS_UP] = k->workers_up;

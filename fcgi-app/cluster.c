@@ -5,6 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/base/drift.h"
 #include "lib/base/metrics.h"
 #include "lib/base/snap.h"
 #include "lib/data/collections.h"
@@ -14,8 +15,6 @@ enum {
     READ_MS = 2000,  /* of the view */
     COUNT_MS = 1000, /* of collections, of locks */
     SIGHT_MS = 500,  /* of a look at Redis */
-    SAMPLES = 5,
-    SAMPLE_RTT_MS = 200, /* of a slower look the clock says nothing */
 };
 
 /* One look at MongoDB; it lies in its own arena. */
@@ -41,9 +40,8 @@ static struct snap looks = SNAP_INIT, sights = SNAP_INIT;
 
 /* What a look has from the ones before; only its thread touches it. */
 static struct {
-    ms offsets[SAMPLES];
-    size_t offsets_n; /* ever taken */
-    ms figures_boot;  /* when metrics were imported */
+    struct drift drift;
+    ms figures_boot; /* when metrics were imported */
 } past;
 
 bool cluster_is_fresh(ms seen_boot)
@@ -177,28 +175,14 @@ static bool count_locks(struct ctx *c, const struct view *v,
     return known;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    ms x = *(const ms *)a, y = *(const ms *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* wall_after: read when the answer was there, half a round trip after $$NOW. */
 static void note_clock(struct look *look, ms wall_after)
 {
     const struct view *v = &look->view;
-    ms sorted[SAMPLES];
 
-    if (v->rtt_ms <= SAMPLE_RTT_MS)
-        past.offsets[past.offsets_n++ % SAMPLES] =
-            wall_after - v->rtt_ms / 2 - v->server_wall;
-    if (past.offsets_n < SAMPLES)
+    drift_note(&past.drift, v->rtt_ms, wall_after, v->server_wall);
+    if (!drift_read(&past.drift, &look->clock_offset_ms))
         return;
-    memcpy(sorted, past.offsets, sizeof sorted);
-    qsort(sorted, SAMPLES, sizeof *sorted, by_size);
     look->clock_known = true;
-    look->clock_offset_ms = sorted[SAMPLES / 2];
     clock_note_offset(look->clock_offset_ms);
 }
 

@@ -180,28 +180,83 @@ void cluster_json_scripts(struct buf *b, const struct scene *s)
     buf_add_char(b, '}');
 }
 
+static const struct view_queue *queue_of(const struct scene *s)
+{
+    return &s->cluster->view.queues[QUEUE_WEBHOOK];
+}
+
+const struct figures *cluster_json_figures(const struct scene *s)
+{
+    const struct view_queue *q = queue_of(s);
+    ms age = q->figures_age_ms + cluster_age_ms(s->cluster);
+
+    if (!s->cluster->seen || !q->counted ||
+        age > FIGURES_FRESH_MS + q->figures.rest_ms)
+        return NULL;
+    return &q->figures;
+}
+
+bool cluster_json_has_slots(const struct scene *s)
+{
+    return s->cluster->seen && view_slots(&s->cluster->view, QUEUE_WEBHOOK) > 0;
+}
+
+bool cluster_json_delivers(const struct scene *s)
+{
+    return cluster_json_has_slots(s) && !queue_of(s)->paused;
+}
+
+bool cluster_json_queue_is_healthy(const struct scene *s)
+{
+    return cluster_json_is_served(s) && cluster_json_figures(s);
+}
+
+/* "waiting":0,.. */
+static void write_counts(struct buf *b, const struct figures *f)
+{
+    const struct {
+        const char *name;
+        int64_t v;
+    } counts[] = {{"waiting", f ? f->waiting : 0},
+                  {"active", f ? f->active : 0},
+                  {"delayed", f ? f->delayed : 0},
+                  {"completed", f ? f->completed : 0},
+                  {"failed", f ? f->failed : 0}};
+
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        buf_addf(b, "%s\"%s\":", i ? "," : "", counts[i].name);
+        cluster_json_number(b, f != NULL, counts[i].v);
+    }
+}
+
 void cluster_json_counts(struct buf *b, const struct scene *s)
 {
     buf_add_char(b, '{');
-    write_zeros(b, s, "waiting active delayed completed failed");
+    write_counts(b, cluster_json_figures(s));
     buf_add_char(b, '}');
 }
 
 void cluster_json_queue(struct buf *b, const struct scene *s)
 {
+    const struct figures *f = cluster_json_figures(s);
+
     buf_add_char(b, '{');
-    write_zeros(b, s,
-                "waiting active delayed completed failed deadLetters limited "
-                "oldestWaitingMs");
+    write_counts(b, f);
+    buf_add(b, STR(",\"deadLetters\":"));
+    cluster_json_number(b, f != NULL, f ? f->dead : 0);
+    buf_add(b, STR(",\"limited\":"));
+    cluster_json_number(b, f != NULL, f ? f->limited : 0);
+    buf_add(b, STR(",\"oldestWaitingMs\":"));
+    cluster_json_number(b, f != NULL, f ? f->oldest_ms : 0);
     buf_add(b, STR(",\"paused\":"));
-    write_bool(b, s->cluster->seen, false);
+    write_bool(b, s->cluster->seen && queue_of(s)->known, queue_of(s)->paused);
     buf_add(b, STR(",\"queue\":"));
     cluster_json_counts(b, s);
     buf_add(b, STR(",\"instance\":"));
     jwrite_str(b, own_id(s));
     buf_addf(b,
              ",\"mode\":\"%s\",\"healthy\":", refresh_mode_text(&s->refresh));
-    write_bool(b, true, cluster_json_is_served(s));
+    write_bool(b, true, cluster_json_queue_is_healthy(s));
     jwrite_time(b, ",\"timestamp\":", s->wall);
     buf_add_char(b, '}');
 }

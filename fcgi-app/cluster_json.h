@@ -28,11 +28,24 @@ void cluster_json_instance(struct buf *b, const struct scene *s,
 /* {isLeader,instanceId,cronJobs,..}; no script runs yet, so all are 0. */
 void cluster_json_scripts(struct buf *b, const struct scene *s);
 
-/* The state of the queue of deliveries; there are none yet, so all are 0. */
+/*
+ * The state of the queue of deliveries, as the maintenance leader counted it;
+ * what is too old for that is null, and then it is not healthy.
+ */
 void cluster_json_queue(struct buf *b, const struct scene *s);
 
 /* Its counts alone: {waiting,active,delayed,completed,failed} */
 void cluster_json_counts(struct buf *b, const struct scene *s);
 
+/* The counts that hold now; NULL: there are none. */
+const struct figures *cluster_json_figures(const struct scene *s);
+
 /* Somebody does the work of queues: an instance with workers lives. */
 bool cluster_json_is_served(const struct scene *s);
+
+/* An instance lives that can deliver; and nobody has paused it. */
+bool cluster_json_has_slots(const struct scene *s);
+bool cluster_json_delivers(const struct scene *s);
+
+/* Somebody delivers, and the counts hold. */
+bool cluster_json_queue_is_healthy(const struct scene *s);

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * measure - what the HTTP side counts: series of the route table's rows, each
- * by status, in the metrics that all processes share
+ * measure - what the HTTP side counts, in the metrics that all processes share:
+ * answers by row of the route table and status, durations by path
  */
 #include "fcgi-app/router.h"
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "fcgi-app/guard.h"
+#include "lib/base/clock.h"
 #include "lib/base/jwrite.h"
 #include "lib/data/json_out.h"
 
@@ -70,6 +71,53 @@ void members_ms(struct members *m, const char *name, ms least, ms most,
                       (long long)least, (long long)most);
     else
         *inout = got;
+}
+
+void members_time(struct members *m, const char *name, ms *inout)
+{
+    str text;
+
+    if (!members_has(m, name))
+        return;
+    if (!members_text(m, name, &text) || !clock_parse_iso(text, inout))
+        members_wrong(m, name, "a time is expected, as 2025-09-01T08:00:00Z");
+}
+
+/* False: something in the list is no text. */
+static bool read_texts(bson_iter_t *list, str *out)
+{
+    uint32_t n;
+
+    for (size_t i = 0; bson_iter_next(list); i++) {
+        if (!BSON_ITER_HOLDS_UTF8(list))
+            return false;
+        out[i].p = bson_iter_utf8(list, &n);
+        out[i].n = n;
+    }
+    return true;
+}
+
+void members_texts(struct ctx *c, struct members *m, const char *name,
+                   size_t most, const str **out, size_t *out_n)
+{
+    bson_iter_t it, list, counted;
+    size_t n = 0;
+    str *texts;
+
+    *out_n = 0;
+    if (!find(m, name, &it))
+        return;
+    if (BSON_ITER_HOLDS_ARRAY(&it) && bson_iter_recurse(&it, &counted))
+        while (n <= most && bson_iter_next(&counted))
+            n++;
+    texts =
+        n > 0 && n <= most ? arena_alloc(&c->arena, n * sizeof *texts) : NULL;
+    if (!texts || !bson_iter_recurse(&it, &list) || !read_texts(&list, texts)) {
+        members_wrong(m, name, "a list of 1 to %zu texts is expected", most);
+        return;
+    }
+    *out = texts;
+    *out_n = n;
 }
 
 void members_wrong(struct members *m, const char *name, const char *fmt, ...)

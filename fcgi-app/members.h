@@ -3,8 +3,8 @@
  * members - what a handler asks of its body: each member read and judged, and
  * all that is wrong named at once in `details`
  *
- *   members_read -> { members_text | members_ms | members_wrong }* ->
- *   members_end
+ *   members_read -> { members_text | members_ms | members_time |
+ *                     members_texts | members_wrong }* -> members_end
  *
  * A member that is null counts as absent.
  */
@@ -33,6 +33,16 @@ bool members_text(const struct members *m, const char *name, str *out);
  */
 void members_ms(struct members *m, const char *name, ms least, ms most,
                 ms *inout);
+
+/* ISO 8601; else it is wrong. Absent: *inout stays. */
+void members_time(struct members *m, const char *name, ms *inout);
+
+/*
+ * A list of 1 to `most` texts; else it is wrong. Absent: *out_n is 0. They are
+ * borrowed until ctx_reset.
+ */
+void members_texts(struct ctx *c, struct members *m, const char *name,
+                   size_t most, const str **out, size_t *out_n);
 
 /* The message: what is expected; no text of the caller's. */
 void members_wrong(struct members *m, const char *name, const char *fmt, ...)

@@ -40,7 +40,7 @@ struct request {
     bool bad_length;        /* it was announced as something else */
     str body;
     const char *route; /* template for the log, NULL until routed */
-    size_t series;     /* of the route dimension in the metrics */
+    size_t series;     /* what it counts as: see measure.c */
     struct FCGX_Request *fcgi;
     size_t stdin_n; /* bytes taken from the body's stream */
     bool stdin_ended;

@@ -25,6 +25,17 @@ const struct route routes[] = {
     {HTTP_PUT,    "/api/cluster/locks/:key",    api_locks_renew,   ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
     {HTTP_DELETE, "/api/cluster/locks/:key",    api_locks_release, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO | ROUTE_BODY},
 
+    {HTTP_GET,    "/api/cluster/webhooks/queue",               api_queue_state,  ROLE_READ,  ROUTE_BRIEF},
+    {HTTP_POST,   "/api/cluster/webhooks/queue/pause",         api_queue_pause,  ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_POST,   "/api/cluster/webhooks/queue/resume",        api_queue_resume, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_GET,    "/api/cluster/webhooks/dead-letters",        api_dead_list,    ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
+    {HTTP_POST,   "/api/cluster/webhooks/dead-letters/replay", api_dead_replay,  ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+
+    {HTTP_GET,    "/api/webhooks/stats",                          api_webhooks_stats,    ROLE_ADMIN, ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks/deliveries/:deliveryId/replay",  api_deliveries_replay, ROLE_ADMIN, ROUTE_IO},
+    {HTTP_GET,    "/api/webhooks/:id/deliveries",                 api_deliveries_list,   ROLE_ADMIN, ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks/:id/test",                       api_deliveries_test,   ROLE_ADMIN, ROUTE_IO},
+
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/db/:c/:id", api_db_get,    ROLE_READ,  ROUTE_IO},

@@ -8,6 +8,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
 #include "lib/coord/roster.h"
+#include "lib/data/subs.h"
 
 enum {
     OFFSET_MOST_MS = 1000,
@@ -101,6 +102,13 @@ static void warn_of_stores(struct buf *b, const struct scene *s)
         warn(b, "Redis may evict keys: set maxmemory-policy to noeviction");
 }
 
+static void warn_of_events(struct buf *b)
+{
+    if (subs_is_stale())
+        warn(b, "The webhooks could not be read again for 5 s: changes of them "
+                "are not followed yet");
+}
+
 static void warn_of_workers(struct buf *b, const struct scene *s)
 {
     const struct cluster *k = s->cluster;
@@ -156,6 +164,7 @@ void wellness_write_warnings(struct buf *b, const struct scene *s)
 {
     buf_add(b, STR("\"warnings\":["));
     warn_of_stores(b, s);
+    warn_of_events(b);
     warn_of_workers(b, s);
     warn_of_clock(b, s);
     warn_of_settings(b, s);

@@ -1,23 +1,27 @@
 /*
  * coordinator - see coordinator.h
  *
- * Times are of the boot clock: they count suspend. Each job of the table says
+ * Times are of the boot clock: they count suspend. Each chore of the table says
  * when it wants to be called again.
  */
 #include "workers/coordinator.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/base/drift.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/data/schema.h"
+#include "lib/data/subs.h"
 #include "lib/run/sig.h"
 #include "lib/run/usage.h"
 #include "workers/duties.h"
+#include "workers/leftovers.h"
 #include "workers/roles.h"
 #include "workers/stores.h"
 
@@ -33,32 +37,38 @@ enum {
     TURN_MS = 10000,    /* of the loop, before the supervisor kills */
     LONGEST_MS = 60000, /* of one wait */
     METRICS_BYTES = 4096,
-    LEAVE_MS = 500 /* each call of the end */
+    LEAVE_MS = 500, /* each call of the end */
+    LAST_MS = 1000  /* of the grace, for the end itself */
 };
 
-enum job {
-    JOB_CRON,
-    JOB_MAINTENANCE,
-    JOB_BEAT,
-    JOB_VIEW,
-    JOB_REDIS,
-    JOB_DUTIES,
-    JOB_MEND,
-    JOB_N
+enum chore {
+    CHORE_CRON,
+    CHORE_MAINTENANCE,
+    CHORE_LEFTOVERS,
+    CHORE_BEAT,
+    CHORE_VIEW,
+    CHORE_REDIS,
+    CHORE_DUTIES,
+    CHORE_MEND,
+    CHORE_N
 };
 
 struct coordinator {
     const struct conf *conf;
     struct table *table;
+    struct board *board;
     int slot, signal_fd;
     struct stores stores;
     struct view views[2]; /* each in its ctx; the other one is read next */
     int seen;             /* the last view; -1: none yet */
     struct campaign campaigns[LEADER_N];
     struct duties duties;
-    ms next[JOB_N];
+    struct leftovers *leftovers;
+    struct drift drift;
+    ms next[CHORE_N];
     ms redis_reached;
     bool stopping; /* SIGTERM came */
+    ms end_boot;   /* while stopping: when it must be over */
     bool replaced; /* a newer program has our name */
 };
 
@@ -72,7 +82,43 @@ static struct redis_watch *watch_of(struct coordinator *co)
     return co->stores.has_redis ? &co->stores.watch : NULL;
 }
 
-/* ---- jobs: each gives when it is to be called again */
+/* ---- chores: each gives when it is to be called again */
+
+/* May jobs be started here, as far as Redis goes? */
+static bool is_open(struct coordinator *co)
+{
+    struct redis_watch *w = watch_of(co);
+
+    return !w || !co->conf->cluster_require_redis || w->state.usable;
+}
+
+/* What this look means for all processes of the program. */
+static void tell_board(struct coordinator *co)
+{
+    const struct view *v = last_view(co);
+    struct board_words old,
+        w = {.open = is_open(co), .transactions = co->stores.transactions};
+    bool goes_on = false;
+
+    if (!v)
+        return;
+    board_read(co->board, &old);
+    for (int q = 0; q < QUEUE_N; q++) {
+        w.paused[q] = v->queues[q].paused;
+        w.cap[q] = view_cap(v, (enum job_queue)q);
+        goes_on = goes_on || (old.paused[q] && !w.paused[q]);
+    }
+    view_share(v, str_of(co->conf->cluster_instance_id), &w.share_index,
+               &w.share_n);
+    if (!drift_read(&co->drift, &w.clock_offset))
+        w.clock_offset = old.clock_offset;
+    clock_note_offset(w.clock_offset);
+    w.seen_boot = v->taken_boot;
+    board_write(co->board, &w);
+    if (w.open && (goes_on || !old.open))
+        board_poke(co->board, INT_MAX);
+    subs_raise(v->subs_version);
+}
 
 static ms read_view(struct coordinator *co)
 {
@@ -86,8 +132,11 @@ static ms read_view(struct coordinator *co)
     if (co->seen < 0)
         proc_ready(co->slot);
     co->seen = spare;
+    drift_note(&co->drift, co->views[spare].rtt_ms, clock_wall_ms(),
+               co->views[spare].server_wall);
+    tell_board(co);
     /* it may hold a wish of somebody's */
-    co->next[JOB_CRON] = co->next[JOB_MAINTENANCE] = 0;
+    co->next[CHORE_CRON] = co->next[CHORE_MAINTENANCE] = 0;
     return start + VIEW_EVERY_MS;
 }
 
@@ -107,8 +156,10 @@ static ms look_at_redis(struct coordinator *co)
                      v ? &v->dataset : &unknown, STORES_QUICK_MS);
     if (w->sight.answers && w->sight.fit)
         co->redis_reached = start;
-    if (w->state.usable != was)
-        co->next[JOB_BEAT] = 0; /* others see it at once */
+    if (w->state.usable != was) {
+        co->next[CHORE_BEAT] = 0; /* others see it at once */
+        tell_board(co);
+    }
     if (!w->sight.answers && !w->state.usable)
         return clock_boot_ms() + REDIS_REST_MS;
     return start + REDIS_EVERY_MS;
@@ -147,6 +198,8 @@ static ms beat(struct coordinator *co)
     struct buf b = buf_over(text, sizeof text);
     bool mine;
 
+    f.draining = co->stopping;
+    f.slots[QUEUE_WEBHOOK] = co->conf->webhooks_queue_concurrency;
     f.redis_ok = w && w->sight.answers && w->sight.fit;
     export_figures(co->table, &b, &f.processes);
     f.metrics = (str){b.p, b.err ? 0 : b.n};
@@ -193,6 +246,12 @@ static ms campaign_maintenance(struct coordinator *co)
     return campaign_for(co, LEADER_MAINTENANCE);
 }
 
+static ms give_back(struct coordinator *co)
+{
+    return leftovers_turn(co->leftovers,
+                          stores_begin(&co->stores.calm, STORES_CALM_MS));
+}
+
 /* Collections and documents that somebody dropped are made again. */
 static ms mend(struct coordinator *co)
 {
@@ -220,7 +279,7 @@ static ms do_duties(struct coordinator *co)
     in.c = stores_begin(&co->stores.calm, STORES_CALM_MS);
     out = duties_turn(&co->duties, &in, clock_boot_ms());
     if (out.changed)
-        co->next[JOB_VIEW] = co->next[JOB_REDIS] = 0;
+        co->next[CHORE_VIEW] = co->next[CHORE_REDIS] = 0;
     if (out.lost)
         campaign_step_down(k);
     return duties_next(&co->duties);
@@ -228,53 +287,80 @@ static ms do_duties(struct coordinator *co)
 
 /* ---- the loop */
 
-static ms (*const jobs[JOB_N])(struct coordinator *co) = {
-    [JOB_CRON] = campaign_cron,  [JOB_MAINTENANCE] = campaign_maintenance,
-    [JOB_BEAT] = beat,           [JOB_VIEW] = read_view,
-    [JOB_REDIS] = look_at_redis, [JOB_DUTIES] = do_duties,
-    [JOB_MEND] = mend,
+static ms (*const chores[CHORE_N])(struct coordinator *co) = {
+    [CHORE_CRON] = campaign_cron,  [CHORE_MAINTENANCE] = campaign_maintenance,
+    [CHORE_LEFTOVERS] = give_back, [CHORE_BEAT] = beat,
+    [CHORE_VIEW] = read_view,      [CHORE_REDIS] = look_at_redis,
+    [CHORE_DUTIES] = do_duties,    [CHORE_MEND] = mend,
 };
 
 /* What is due. */
-static void run_job(struct coordinator *co, enum job j)
+static void run_chore(struct coordinator *co, enum chore j)
 {
     ms now = clock_boot_ms();
 
     if (co->next[j] > now)
         return;
     proc_deadline(co->slot, now + TURN_MS);
-    co->next[j] = jobs[j](co);
+    co->next[j] = chores[j](co);
 }
 
 static ms time_to_next(const struct coordinator *co)
 {
     ms first = co->next[0], now = clock_boot_ms();
 
-    for (int j = 1; j < JOB_N; j++)
+    for (int j = 1; j < CHORE_N; j++)
         if (co->next[j] < first)
             first = co->next[j];
     return first > now ? first - now : 0;
+}
+
+/* A second signal leaves less time. */
+static void read_signals(struct coordinator *co)
+{
+    while (sig_next(co->signal_fd) == SIGTERM) {
+        ms left =
+            (co->stopping ? ROLES_SECOND_MS : co->conf->shutdown_grace_ms) -
+            LAST_MS;
+        ms end = clock_boot_ms() + left;
+
+        if (!co->stopping || end < co->end_boot)
+            co->end_boot = end;
+        co->stopping = true;
+    }
+}
+
+/* Sleeps until a signal, the death of a child or the time. */
+static void rest(struct coordinator *co, ms wait)
+{
+    int dead = board_dead_fd(co->board);
+    struct pollfd p[] = {{.fd = co->signal_fd, .events = POLLIN},
+                         {.fd = dead, .events = POLLIN}};
+
+    (void)poll(p, 2, wait > LONGEST_MS ? LONGEST_MS : (int)wait);
+    if (board_take(dead))
+        co->next[CHORE_LEFTOVERS] = 0;
+    read_signals(co);
 }
 
 /* False once the program is asked to stop. */
 static bool may_go_on(void *arg, ms wait)
 {
     struct coordinator *co = arg;
-    struct pollfd p = {.fd = co->signal_fd, .events = POLLIN};
 
-    (void)poll(&p, 1, wait > LONGEST_MS ? LONGEST_MS : (int)wait);
-    if (sig_next(co->signal_fd) == SIGTERM)
-        co->stopping = true;
+    rest(co, wait);
     return !co->stopping;
 }
 
-/* One round of the jobs; a term is looked at after each call that may block. */
+/* One round; terms and dead children are looked at after each call that may
+ * block. */
 static bool turn(struct coordinator *co)
 {
-    for (int j = JOB_BEAT; j < JOB_N; j++) {
-        run_job(co, JOB_CRON);
-        run_job(co, JOB_MAINTENANCE);
-        run_job(co, (enum job)j);
+    for (int j = CHORE_BEAT; j < CHORE_N; j++) {
+        run_chore(co, CHORE_CRON);
+        run_chore(co, CHORE_MAINTENANCE);
+        run_chore(co, CHORE_LEFTOVERS);
+        run_chore(co, (enum chore)j);
         if (co->replaced || !may_go_on(co, 0))
             return false;
     }
@@ -288,11 +374,36 @@ static void resign_all(struct coordinator *co)
                         stores_begin(&co->stores.quick, LEAVE_MS), COOL_MS);
 }
 
+/* Nobody claims from now on; what runs may end, and is given back if it does
+ * not. The row of the roster says so, and stays until then. */
+static void drain(struct coordinator *co)
+{
+    board_drain(co->board);
+    resign_all(co);
+    co->next[CHORE_BEAT] = 0;
+    while (!co->replaced && clock_boot_ms() < co->end_boot) {
+        ms wait, left = co->end_boot - clock_boot_ms();
+
+        run_chore(co, CHORE_LEFTOVERS);
+        if (board_live(co->board) == 0 &&
+            co->next[CHORE_LEFTOVERS] == INT64_MAX)
+            return;
+        run_chore(co, CHORE_BEAT);
+        wait = co->next[CHORE_LEFTOVERS] < co->next[CHORE_BEAT]
+                   ? co->next[CHORE_LEFTOVERS]
+                   : co->next[CHORE_BEAT];
+        wait -= clock_boot_ms();
+        rest(co, wait < left ? wait > 0 ? wait : 0 : left);
+    }
+    leftovers_take_all(co->leftovers,
+                       stores_begin(&co->stores.quick, LEAVE_MS));
+}
+
 static int leave(struct coordinator *co)
 {
     struct ctx *c;
 
-    resign_all(co);
+    drain(co);
     c = stores_begin(&co->stores.quick, LEAVE_MS);
     if (roster_leave(c, &co->table->life) != OK)
         log_note(LOG_WARN, "roster.not_left", "%s", c->reason);
@@ -321,7 +432,7 @@ static void start_service(void *arg, enum leader_service s, int64_t term)
 
     if (s == LEADER_MAINTENANCE)
         duties_start(&co->duties, co->conf, term);
-    co->next[JOB_DUTIES] = 0;
+    co->next[CHORE_DUTIES] = 0;
 }
 
 static void prepare(struct coordinator *co)
@@ -349,13 +460,17 @@ int coordinator_run(void *arg, int slot)
     metrics_join(slot);
     co.conf = task->conf;
     co.table = task->table;
+    co.board = task->board;
     co.slot = slot;
     co.signal_fd = sig_open(signals, 1);
-    if (co.signal_fd < 0 || !stores_open(&co.stores, co.conf))
+    co.leftovers = leftovers_new(co.board);
+    if (co.signal_fd < 0 || !co.leftovers || !stores_open(&co.stores, co.conf))
         return 1;
-    /* another life of this child has done it */
-    if (!co.table->started && !stores_reach(&co.stores, may_go_on, &co))
+    if (co.table->started) /* another life of this child has done it */
+        stores_set_transactions(&co.stores, co.table->transactions);
+    else if (!stores_reach(&co.stores, may_go_on, &co))
         return co.stopping ? 0 : 1;
+    co.table->transactions = co.stores.transactions;
     co.table->started = true;
     prepare(&co);
     return loop(&co);

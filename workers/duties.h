@@ -11,6 +11,9 @@ enum duty {
     DUTY_DATASET,
     DUTY_LOCKS,
     DUTY_SCALE,
+    DUTY_FIGURES,
+    DUTY_CANCELLED,
+    DUTY_DEAD,
     DUTY_N
 };
 
@@ -20,6 +23,7 @@ struct duties {
     int64_t term;    /* whose work this is */
     ms next[DUTY_N]; /* boot clock */
     size_t told_n;   /* live instances in the last line about their number */
+    ms figures_rest; /* until they are counted again */
 };
 
 /* What a slice works with. */

@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/base/program.h"
+#include "lib/data/subs.h"
 #include "lib/run/proc.h"
 #include "workers/roles.h"
 
@@ -20,7 +21,7 @@ static const struct program program = {
     "usage: workers [--env-file FILE] [--check-config | --print-config]\n"
     "\n"
     "Does what no client waits for: keeps this instance in the roster, leads,\n"
-    "and opens Redis.\n",
+    "opens Redis, turns events into deliveries and sends them.\n",
     false,
 };
 
@@ -37,15 +38,26 @@ static struct table *table_open(void)
     return id_token(t->life.boot) == OK ? t : NULL;
 }
 
+static void child_died(void *arg, int slot)
+{
+    board_died(arg, slot);
+}
+
 static int run(const struct conf *conf)
 {
     static const struct metric_labels none = {NULL, 0};
-    struct roles_task task = {conf, table_open()};
+    struct roles_task task = {conf, table_open(), NULL};
     struct proc_role roles[ROLES_MAX];
-    struct proc_options options = {roles, roles_fill(&task, roles),
-                                   conf->shutdown_grace_ms};
+    struct proc_options options = {.roles = roles,
+                                   .roles_n = roles_fill(&task, roles),
+                                   .grace_ms = conf->shutdown_grace_ms,
+                                   .second_ms = ROLES_SECOND_MS,
+                                   .on_death = child_died};
 
-    if (!task.table || metrics_setup(roles_count(&options), none, none) != OK) {
+    task.board = board_new(roles_count(&options));
+    options.arg = task.board;
+    if (!task.table || !task.board || !subs_setup() ||
+        metrics_setup(roles_count(&options), none, none) != OK) {
         log_note(LOG_ERROR, "workers.failed", "no memory");
         return PROGRAM_FAILED;
     }

@@ -1,5 +1,6 @@
 #pragma once
 /* roles - THE table of what the children of workers are, and what they share */
+#include "lib/coord/board.h"
 #include "lib/coord/campaign.h"
 #include "lib/coord/roster.h"
 #include "lib/run/proc.h"
@@ -8,16 +9,19 @@
 struct table {
     struct roster_life life;
     struct campaign_saved terms[LEADER_N];
-    bool started; /* MongoDB was reached and prepared once */
+    bool started;      /* MongoDB was reached and prepared once */
+    bool transactions; /* it has them */
 };
 
 struct roles_task {
     const struct conf *conf;
     struct table *table;
+    struct board *board;
 };
 
 enum {
-    ROLES_MAX = 8 /* rows */
+    ROLES_MAX = 8,         /* rows */
+    ROLES_SECOND_MS = 3000 /* what children have after a second signal */
 };
 
 /* Rows for the supervisor; borrows the task. Gives their number. */

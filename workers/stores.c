@@ -45,6 +45,13 @@ bool stores_open(struct stores *s, const struct conf *conf)
     return false;
 }
 
+void stores_set_transactions(struct stores *s, bool on)
+{
+    s->transactions = on;
+    mongo_set_transactions(s->quick_pool, on);
+    mongo_set_transactions(s->calm_pool, on);
+}
+
 struct ctx *stores_begin(struct ctx *c, ms most)
 {
     ctx_reset(c);
@@ -68,6 +75,7 @@ static bool reach_mongo(struct stores *s, char *why, size_t why_n)
         snprintf(why, why_n, "collections cannot be made: %s", c->reason);
         return false;
     }
+    stores_set_transactions(s, info.replica_set);
     if (!info.replica_set)
         log_note(LOG_WARN, "mongo.standalone",
                  "MongoDB is not a replica set: events are best effort");

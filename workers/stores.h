@@ -25,8 +25,12 @@ struct stores {
     struct ctx calm;    /* duties */
     struct ctx redis;   /* looks at Redis; no MongoDB */
     bool has_redis;     /* else mode single */
+    bool transactions;  /* MongoDB has them: known once it was reached */
     struct redis_watch watch;
 };
+
+/* What another life of the child has found out, or this one. */
+void stores_set_transactions(struct stores *s, bool on);
 
 /* Contacts nobody. False without memory or with a refused connection string;
  * the log says why. */

@@ -1,12 +1,13 @@
 #pragma once
 /*
- * worker - the common life of children that do jobs: handles, signals,
+ * worker - the common life of children that do work: handles, signals,
  * deadline, words of the board
  *
- *   worker_open -> { worker_wait -> work }* until worker_must_end
+ *   worker_open -> { worker_wait -> worker_begin -> work }* until
+ *   worker_must_end
  *
- * On SIGTERM a running job goes on until SHUTDOWN_GRACE_MS - 5 s, a second
- * SIGTERM ends it at once (worker_must_abort).
+ * On SIGTERM what runs goes on until SHUTDOWN_GRACE_MS - 5 s, a second SIGTERM
+ * ends it at once (worker_must_abort).
  */
 #include "lib/coord/board.h"
 #include "lib/data/mongo.h"
@@ -21,21 +22,22 @@ struct worker {
     struct ctx ctx;           /* of the unit of work */
     struct board_words words; /* as last read */
     bool stopping;
-    ms abort_boot; /* when a running job must end; 0: not stopping */
+    ms abort_boot; /* when what runs must end; meaningful while stopping */
 };
 
-/* False: the child cannot start; the log says why. */
+/* False: the child cannot start; the log says why. Else it is ready (proc.h).
+ */
 bool worker_open(struct worker *w, const struct roles_task *task, int slot);
 
 /* A fresh unit of work with a deadline. */
 struct ctx *worker_begin(struct worker *w, ms most);
 
 /* Sleeps until fd (or -1) is readable, a signal comes or the time is over; then
- * reads the words of the board. */
+ * reads signals and the words of the board. */
 void worker_wait(struct worker *w, int fd, ms wait);
 
 bool worker_must_end(const struct worker *w);
 bool worker_must_abort(void *worker); /* reads signals, too */
 
-/* The supervisor kills this child then (clock_boot_ms). */
+/* The supervisor kills this child then (clock_boot_ms); 0: never. */
 void worker_deadline(const struct worker *w, ms boot);

@@ -152,6 +152,10 @@ sql-free answers on $base behind $web.
   curl $base/api/cluster/status
   curl -d '{"key":"report","ttlMs":10000}' $base/api/cluster/locks
 
+A webhook: in another shell  build/sqlfree --env-file build/run/run.env listen 9000
+  curl -d '{"name":"first","url":"http://127.0.0.1:9000/","collection":"orders","events":["create"]}' $base/api/webhooks
+  curl -d '{"status":"open","total":5}' $base/api/db/orders
+
 ${key:+Access is on: add to each  -H 'Authorization: Bearer $key'
 }API keys: build/sqlfree --env-file build/run/run.env keys create|list|revoke
 Cluster: build/sqlfree --env-file build/run/run.env leader|resign|locks list

@@ -13,11 +13,11 @@
 /* clang-format off */
 #define METRIC_ROWS(ROW)                                                       \
     ROW(HTTP_REQUESTS, PLAIN, "sqlfree_http_requests_total",                   \
-        COUNTER, ROUTE, STATUS, NONE,                                          \
+        COUNTER, ANSWER, ONE, NONE,                                            \
         "Requests answered; route none: no row of the table served it.")       \
     ROW(HTTP_SECONDS, PLAIN, "sqlfree_http_request_duration_seconds",          \
         HISTOGRAM, ROUTE, ONE, HTTP,                                           \
-        "From the first byte read to the reply handed over.")                  \
+        "From the first byte read to the reply handed over; any method.")      \
     ROW(HTTP_IN_FLIGHT, PLAIN, "sqlfree_http_requests_in_flight",              \
         GAUGE, ONE, ONE, NONE, "Requests being answered.")                     \
     ROW(RATE_LIMITED, PLAIN, "sqlfree_rate_limited_total",                     \

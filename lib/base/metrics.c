@@ -119,13 +119,24 @@ size_t metrics_cell(enum metric m, size_t series)
     return shared.first[m] + series * metrics_series_cells(&metrics_rows[m]);
 }
 
-enum err metrics_setup(int slots, struct metric_labels route,
-                       struct metric_labels status)
+size_t metrics_series_most(void)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < METRIC_N; i++)
+        n += metrics_series_n(&metrics_rows[i]) *
+             (metrics_rows[i].kind == HISTOGRAM ? metrics_rows[i].bounds->n + 3
+                                                : 1);
+    return n;
+}
+
+enum err metrics_setup(int slots, struct metric_labels answer,
+                       struct metric_labels route)
 {
     void *map;
 
+    dims[METRIC_DIM_ANSWER] = answer;
     dims[METRIC_DIM_ROUTE] = route;
-    dims[METRIC_DIM_STATUS] = status;
     shared.cells_n = 0;
     for (size_t i = 0; i < METRIC_N; i++) {
         shared.first[i] = shared.cells_n;
@@ -230,13 +241,17 @@ double metrics_now(enum metric m, double own)
     return own + (summed ? shared.import->now[m] : 0);
 }
 
+bool metrics_is_of_program(const struct metrics_row *r)
+{
+    return r->dim[0] == METRIC_DIM_ANSWER || r->dim[0] == METRIC_DIM_ROUTE;
+}
+
 /* Cells of the row that travel. */
 static size_t exported_n(const struct metrics_row *r)
 {
-    for (int i = 0; i < 2; i++)
-        if (r->dim[i] == METRIC_DIM_ROUTE || r->dim[i] == METRIC_DIM_STATUS)
-            return 0;
-    return metrics_series_n(r) * metrics_series_cells(r);
+    return metrics_is_of_program(r)
+               ? 0
+               : metrics_series_n(r) * metrics_series_cells(r);
 }
 
 static bool is_now(const struct metrics_row *r)

@@ -27,9 +27,9 @@ enum metric {
 #undef METRIC_ENUM
 
 enum metric_dim {
-    METRIC_DIM_ONE, /* no label */
+    METRIC_DIM_ONE,    /* no label */
+    METRIC_DIM_ANSWER, /* method, route and status */
     METRIC_DIM_ROUTE,
-    METRIC_DIM_STATUS,
     METRIC_DIM_OUTCOME,
     METRIC_DIM_VERSION,
     METRIC_DIM_LOCK,
@@ -83,7 +83,8 @@ enum metric_delivery {
 };
 
 enum {
-    METRICS_LIFE_MAX = 32 /* bytes */
+    METRICS_LIFE_MAX = 32, /* bytes */
+    METRICS_SERIES_MAX = 2000
 };
 
 /* The values of a dimension, as label text: `method="GET",route="/health"`. */
@@ -92,9 +93,12 @@ struct metric_labels {
     size_t n;
 };
 
-/* route and status are the program's own; n = 0 where it has none. */
-MUST_CHECK enum err metrics_setup(int slots, struct metric_labels route,
-                                  struct metric_labels status);
+/* answer and route are the program's own; n = 0 where it has none. */
+MUST_CHECK enum err metrics_setup(int slots, struct metric_labels answer,
+                                  struct metric_labels route);
+
+/* Lines with a value that metrics_write() gives at most, whatever happens. */
+size_t metrics_series_most(void);
 
 /* In the child: from now on this process counts in this slot. */
 void metrics_join(int slot);
@@ -111,14 +115,14 @@ int64_t metrics_sum(enum metric m, size_t series);
 
 /*
  * Prometheus text format 0.0.4 of all families; now[] holds the values of the
- * NOW rows. Series of a route that were never counted are left out, and rows
- * OF_WORKERS while nothing of a live program is imported.
+ * NOW rows. Series by answer or route that were never counted are left out, and
+ * rows OF_WORKERS while nothing of a live program is imported.
  */
 void metrics_write(struct buf *b, const double now[METRIC_N]);
 
 /*
  * The sums of this program as binary text of less than 1 KiB: all rows but
- * those by route or status, and now[]. Each export has a higher number than
+ * those by answer or route, and now[]. Each export has a higher number than
  * those before it in the life of the program.
  */
 void metrics_export(struct buf *b, const double now[METRIC_N]);

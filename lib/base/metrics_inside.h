@@ -44,6 +44,9 @@ extern const struct metrics_row metrics_rows[METRIC_N];
 const struct metric_labels *metrics_labels(enum metric_dim dim);
 size_t metrics_series_n(const struct metrics_row *r);
 
+/* Its first dimension is the program's own. */
+bool metrics_is_of_program(const struct metrics_row *r);
+
 /* A histogram's series: a cell for each bucket, the open one, and the sum. */
 size_t metrics_series_cells(const struct metrics_row *r);
 

@@ -83,7 +83,7 @@ static void write_row(struct buf *b, enum metric m, double now)
     for (size_t i = 0; i < metrics_series_n(r); i++) {
         size_t first = metrics_cell(m, i);
 
-        if (r->dim[0] == METRIC_DIM_ROUTE && !was_counted(r, first))
+        if (metrics_is_of_program(r) && !was_counted(r, first))
             continue;
         if (r->kind == HISTOGRAM) {
             write_histogram(b, r, first, i);

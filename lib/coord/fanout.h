@@ -29,6 +29,11 @@ enum {
     FANOUT_OLD_MS = 2000
 };
 
-/* One batch. A failure: nothing is lost, come again. */
+/*
+ * One batch, for those who subscribe now: a webhook that came after an event
+ * that waits here gets it too, a disabled one gets none. An event without the
+ * document that a filter is about (cut) matches it. A failure: nothing is lost,
+ * come again; *out says what was done before it.
+ */
 MUST_CHECK enum err fanout_turn(struct ctx *c, const struct fanout_share *share,
                                 struct fanout_batch *out);

@@ -5,6 +5,11 @@
  */
 #include "lib/data/job.h"
 
+enum {
+    FIGURES_FRESH_MS = 2000, /* and rest_ms: for so long they are shown */
+    FIGURES_REST_MAX_MS = 10000
+};
+
 struct figures {
     int64_t waiting;   /* due, not leased */
     int64_t active;    /* leased */
@@ -14,7 +19,8 @@ struct figures {
     int64_t dead;      /* dead letters there are */
     int64_t limited;   /* subscribers that wait for their limit now */
     int64_t breakers;  /* open ones */
-    ms oldest_ms;      /* age of the oldest that is due; 0: none */
+    ms oldest_ms;      /* age of the oldest that waits; 0: none */
+    ms rest_ms;        /* the leader counts again after so long */
 };
 
 /* Counts by index. */

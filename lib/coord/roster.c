@@ -32,6 +32,17 @@ static void host_name(char out[HOST_MAX])
                 *p = '-';
 }
 
+static void append_slots(bson_t *out, const struct roster_figures *f)
+{
+    bson_t slots;
+
+    BSON_APPEND_DOCUMENT_BEGIN(out, "slots", &slots);
+    for (int q = 0; q < QUEUE_N; q++)
+        BSON_APPEND_INT64(&slots, job_queue_name((enum job_queue)q),
+                          f->slots[q]);
+    bson_append_document_end(out, &slots);
+}
+
 /* All but what only the server knows. */
 static void append_row(bson_t *out, struct ctx *c,
                        const struct roster_life *life,
@@ -51,6 +62,7 @@ static void append_row(bson_t *out, struct ctx *c,
                 "processes", BCON_INT64(f->processes), "metrics",
                 BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)metrics.p,
                          (uint32_t)metrics.n));
+    append_slots(out, f);
 }
 
 /* The row is of a life that goes on, whoever's it is. */

@@ -1,6 +1,7 @@
 /* view - see view.h */
 #include "lib/coord/view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
@@ -13,10 +14,14 @@ enum {
     OWN_ROW_BYTES = 1 << 20, /* with its metrics */
     BATCH = VIEW_INSTANCES_MAX + 16,
     TEXT_MAX = 255,
-    BOOT_MAX = 64
+    BOOT_MAX = 64,
+    SLOTS_MOST = 10000, /* of an instance; a greater number is nonsense */
+    CAP_OF_TEN = 4,     /* so many tenths of all slots */
+    QUEUE_ID_MAX = 32   /* "queue:webhook", with NUL */
 };
 
-#define WALL_MOST INT64_C(8640000000000000) /* ECMA-262, 21.4.1.1 */
+#define WALL_MOST    INT64_C(8640000000000000) /* ECMA-262, 21.4.1.1 */
+#define VERSION_MOST (INT64_C(1) << 53)        /* none can be raised so far */
 
 /* Rows larger than ours can be are left out, so that one reply has them all. */
 static void append_small(bson_t *stages, const char *key, str me)
@@ -32,14 +37,36 @@ static void append_small(bson_t *stages, const char *key, str me)
     bson_destroy(&own);
 }
 
+static void queue_id(enum job_queue q, char out[QUEUE_ID_MAX])
+{
+    (void)snprintf(out, QUEUE_ID_MAX, "queue:%s", job_queue_name(q));
+}
+
+static void cluster_ids(bson_t *out)
+{
+    char key[16], id[QUEUE_ID_MAX];
+
+    BCON_APPEND(out, "0", "redis", "1", "fence", "2", "subs");
+    for (int q = 0; q < QUEUE_N; q++) {
+        (void)snprintf(key, sizeof key, "%d", 3 + q);
+        queue_id((enum job_queue)q, id);
+        BSON_APPEND_UTF8(out, key, id);
+    }
+}
+
 static void cluster_stages(bson_t *out)
 {
-    BCON_APPEND(out, "0", "{", "$match", "{", "_id", "{", "$in", "[", "redis",
-                "fence", "]", "}", "}", "}", "1", "{", "$project", "{", "home",
-                BCON_INT32(1), "dataset", BCON_INT32(1), "term", BCON_INT32(1),
-                "v", BCON_INT32(1), "of", "{", "$literal", "cluster", "}", "}",
-                "}");
+    bson_t ids = BSON_INITIALIZER;
+
+    cluster_ids(&ids);
+    BCON_APPEND(out, "0", "{", "$match", "{", "_id", "{", "$in",
+                BCON_ARRAY(&ids), "}", "}", "}", "1", "{", "$project", "{",
+                "home", BCON_INT32(1), "dataset", BCON_INT32(1), "term",
+                BCON_INT32(1), "v", BCON_INT32(1), "ver", BCON_INT32(1),
+                "paused", BCON_INT32(1), "figures", BCON_INT32(1), "of", "{",
+                "$literal", "cluster", "}", "}", "}");
     append_small(out, "2", STR(""));
+    bson_destroy(&ids);
 }
 
 static void leader_stages(bson_t *out)
@@ -60,19 +87,20 @@ static void instance_stages(bson_t *out, str me)
     bson_t own = BSON_INITIALIZER;
 
     bson_append_utf8(&own, "$literal", -1, me.p, (int)me.n);
-    BCON_APPEND(
-        out, "0", "{", "$match", "{", "$expr", "{", "$and", "[", "{", "$gt",
-        "[", "$seen", "{", "$subtract", "[", "$$NOW", BCON_INT32(VIEW_ALIVE_MS),
-        "]", "}", "]", "}", "{", "$lte", "[", "$seen", "{", "$add", "[",
-        "$$NOW", BCON_INT32(VIEW_AHEAD_MS), "]", "}", "]", "}", "]", "}", "}",
-        "}", "1", "{", "$sort", "{", "seen", BCON_INT32(-1), "}", "}", "2", "{",
-        "$project", "{", "seen", BCON_INT32(1), "boot", BCON_INT32(1), "host",
-        BCON_INT32(1), "pid", BCON_INT32(1), "version", BCON_INT32(1),
-        "started", BCON_INT32(1), "mode", BCON_INT32(1), "redisOk",
-        BCON_INT32(1), "draining", BCON_INT32(1), "digest", BCON_INT32(1),
-        "processes", BCON_INT32(1), "metrics", "{", "$cond", "[", "{", "$eq",
-        "[", "$_id", BCON_DOCUMENT(&own), "]", "}", "$metrics", "$$REMOVE", "]",
-        "}", "of", "{", "$literal", "instance", "}", "}", "}");
+    BCON_APPEND(out, "0", "{", "$match", "{", "$expr", "{", "$and", "[", "{",
+                "$gt", "[", "$seen", "{", "$subtract", "[", "$$NOW",
+                BCON_INT32(VIEW_ALIVE_MS), "]", "}", "]", "}", "{", "$lte", "[",
+                "$seen", "{", "$add", "[", "$$NOW", BCON_INT32(VIEW_AHEAD_MS),
+                "]", "}", "]", "}", "]", "}", "}", "}", "1", "{", "$sort", "{",
+                "seen", BCON_INT32(-1), "}", "}", "2", "{", "$project", "{",
+                "seen", BCON_INT32(1), "boot", BCON_INT32(1), "host",
+                BCON_INT32(1), "pid", BCON_INT32(1), "version", BCON_INT32(1),
+                "started", BCON_INT32(1), "mode", BCON_INT32(1), "redisOk",
+                BCON_INT32(1), "draining", BCON_INT32(1), "digest",
+                BCON_INT32(1), "processes", BCON_INT32(1), "slots",
+                BCON_INT32(1), "metrics", "{", "$cond", "[", "{", "$eq", "[",
+                "$_id", BCON_DOCUMENT(&own), "]", "}", "$metrics", "$$REMOVE",
+                "]", "}", "of", "{", "$literal", "instance", "}", "}", "}");
     append_small(out, "3", me);
     BCON_APPEND(out, "4", "{", "$limit", BCON_INT32(VIEW_INSTANCES_MAX), "}");
     bson_destroy(&own);
@@ -157,6 +185,22 @@ static str read_binary(const bson_t *row, const char *name)
     return (str){(const char *)data, n};
 }
 
+/* Programs of other versions may say nothing of it. */
+static void read_slots(const bson_t *row, int64_t out[QUEUE_N])
+{
+    bson_t slots;
+
+    if (!mongo_reply_doc(row, "slots", &slots))
+        return;
+    for (int q = 0; q < QUEUE_N; q++) {
+        int64_t n;
+
+        if (read_number(&slots, job_queue_name((enum job_queue)q), &n) &&
+            n <= SLOTS_MOST)
+            out[q] = n;
+    }
+}
+
 /* False: not as a roster_beat() has written it. */
 static bool read_instance(const bson_t *row, ms now, struct view_instance *out)
 {
@@ -174,12 +218,27 @@ static bool read_instance(const bson_t *row, ms now, struct view_instance *out)
         !read_bool(row, "draining", &out->draining))
         return false;
     out->age_ms = now > out->seen_wall ? now - out->seen_wall : 0;
+    read_slots(row, out->slots);
     out->metrics = read_binary(row, "metrics");
     return true;
 }
 
+static void read_queue(const bson_t *row, ms now, struct view_queue *out)
+{
+    ms at;
+
+    out->known = true;
+    (void)read_bool(row, "paused", &out->paused);
+    out->counted =
+        figures_read(row, &out->figures, &at) && at <= now + VIEW_AHEAD_MS;
+    if (!out->counted)
+        return;
+    out->figures_age_ms = now > at ? now - at : 0;
+    out->fresh = out->figures_age_ms <= FIGURES_FRESH_MS + out->figures.rest_ms;
+}
+
 /* Greater ones are no terms. */
-static void read_cluster(const bson_t *row, struct view *out)
+static void read_dataset(const bson_t *row, struct view *out)
 {
     int64_t term;
 
@@ -187,6 +246,24 @@ static void read_cluster(const bson_t *row, struct view *out)
     if (str_eq(text_of(row, "_id"), STR("redis")) &&
         read_number(row, "term", &term) && term < LEADER_TERM_MAX)
         out->dataset_term = term;
+}
+
+static void read_cluster(const bson_t *row, struct view *out)
+{
+    str id = text_of(row, "_id");
+    char name[QUEUE_ID_MAX];
+    int64_t ver;
+
+    if (str_eq(id, STR("redis")) || str_eq(id, STR("fence")))
+        read_dataset(row, out);
+    else if (str_eq(id, STR("subs")) && read_number(row, "ver", &ver) &&
+             ver < VERSION_MOST)
+        out->subs_version = ver;
+    for (int q = 0; q < QUEUE_N; q++) {
+        queue_id((enum job_queue)q, name);
+        if (str_eq(id, str_of(name)))
+            read_queue(row, out->server_wall, &out->queues[q]);
+    }
 }
 
 struct reading {
@@ -295,4 +372,37 @@ const struct view_instance *view_leader(const struct view *v,
     const struct leader_term *t = &v->terms[s];
 
     return t->known && t->left_ms > 0 ? view_find(v, t->holder) : NULL;
+}
+
+int64_t view_slots(const struct view *v, enum job_queue q)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < v->instances_n; i++)
+        n += v->instances[i].slots[q];
+    return n;
+}
+
+int64_t view_cap(const struct view *v, enum job_queue q)
+{
+    int64_t cap = view_slots(v, q) * CAP_OF_TEN / 10;
+
+    return cap > 0 ? cap : 1;
+}
+
+void view_share(const struct view *v, str me, int *out_index, int *out_n)
+{
+    int index = -1, n = 0;
+
+    for (size_t i = 0; i < v->instances_n; i++) {
+        const struct view_instance *row = &v->instances[i];
+
+        if (row->draining)
+            continue;
+        if (str_eq(row->id, me))
+            index = n;
+        n++;
+    }
+    *out_index = index < 0 ? 0 : index;
+    *out_n = index < 0 ? 1 : n;
 }

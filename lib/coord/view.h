@@ -29,6 +29,7 @@ struct view_queue {
     bool known; /* its row is there */
     bool paused;
     bool counted; /* figures were ever stored */
+    bool fresh;   /* and not so long ago that they say nothing by now */
     struct figures figures;
     ms figures_age_ms; /* by the server's clock */
 };

@@ -39,7 +39,8 @@ static bool any_element(struct match_run *r, const struct match_node *n,
     return match_node_value(r, n, array);
 }
 
-/* What `path` leads to from an array: by its documents, and by index. */
+/* What `path` leads to from an array: by its documents, and by index. A path
+ * that is used up, or but for a dot, leads to its elements. */
 static bool any_in(struct match_run *r, const struct match_node *n,
                    const struct belem *array, str path)
 {
@@ -47,6 +48,8 @@ static bool any_in(struct match_run *r, const struct match_node *n,
     str rest = path, name;
     struct belem e;
 
+    if (path.n == 0)
+        return any_element(r, n, array);
     (void)str_cut(&rest, '.', &name);
     while (bwalk_next(&at, &e)) {
         if (e.type == BSON_TYPE_DOCUMENT && any_at(r, n, match_walk(&e), path))
@@ -76,7 +79,7 @@ static bool any_at(struct match_run *r, const struct match_node *n,
         if (!find(doc, name, &e))
             return match_node_value(r, n, NULL);
         if (e.type == BSON_TYPE_ARRAY)
-            return path.p ? any_in(r, n, &e, path) : any_element(r, n, &e);
+            return any_in(r, n, &e, path);
         if (!path.p)
             return match_node_value(r, n, &e);
         if (e.type != BSON_TYPE_DOCUMENT)

@@ -5,9 +5,9 @@
  *
  *   filter -> match_parse -> tree of match_node; match_node_doc, _value
  *
- * match_parse.c (logic, paths), match_parse_op.c (operands), match_test.c (one
- * condition on one value), match_compare.c and match_number.c (order of
- * values), match.c (paths through documents).
+ * match_parse.c (logic, paths), match_parse_op.c and match_parse_number.c
+ * (operands), match_test.c (one condition on one value), match_compare.c and
+ * match_number.c (order of values), match.c (paths through documents).
  */
 #include "lib/data/bwalk.h"
 #include "lib/data/match.h"
@@ -79,6 +79,12 @@ struct match_node *match_parse(struct match_parse *p, struct bwalk filter);
 struct match_node *match_parse_op(struct match_parse *p, str path,
                                   const struct belem *op,
                                   struct bwalk siblings);
+/* match_parse_number.c: one operator's operand. */
+typedef struct match_node *match_parse_fn(struct match_parse *p, str path,
+                                          const struct belem *op,
+                                          enum match_kind kind);
+match_parse_fn match_parse_size, match_parse_mod, match_parse_type,
+    match_parse_bits;
 /* A plain value beside a path: equality or a regex. */
 struct match_node *match_parse_plain(struct match_parse *p, str path,
                                      const struct belem *value);
@@ -125,3 +131,6 @@ int match_compare_numbers(const struct belem *l, const struct belem *r);
 /* The number without its fraction; *out_exact: it has none. False: NaN, or
  * beyond an int64. */
 bool match_whole(const struct belem *e, int64_t *out, bool *out_exact);
+/* As the operators on bits read it: doubles exactly, decimals rounded, those
+ * beyond an int64 as the smallest. */
+bool match_bits_of(const struct belem *e, int64_t *out);

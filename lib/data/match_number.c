@@ -235,3 +235,32 @@ bool match_whole(const struct belem *e, int64_t *out, bool *out_exact)
     *out_exact = (double)*out == v;
     return true;
 }
+
+/* Half to even. */
+static bool rounds_up(const struct decimal *d, uint64_t whole)
+{
+    char digit = '0';
+
+    if (d->exp >= 0 && (size_t)d->exp < d->n)
+        digit = d->digits[d->exp];
+    if (digit != '5')
+        return digit > '5';
+    return (size_t)d->exp + 1 < d->n || whole % 2;
+}
+
+bool match_bits_of(const struct belem *e, int64_t *out)
+{
+    bool is_exact;
+    struct decimal d;
+
+    if (e->type != BSON_TYPE_DECIMAL128)
+        return match_whole(e, out, &is_exact) && is_exact;
+    if (!match_whole(e, out, &is_exact)) {
+        *out = INT64_MIN;
+    } else if (!is_exact) {
+        read_number(e, &d);
+        if (rounds_up(&d, (uint64_t)*out))
+            *out += d.negative ? -1 : 1;
+    }
+    return true;
+}

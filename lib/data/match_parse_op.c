@@ -1,14 +1,6 @@
 /* match_parse_op - operators and their operands, see match_inside.h */
 #include "lib/data/match_inside.h"
 
-enum {
-    BITS_MAX = 8 * 1024 /* of a binary operand */
-};
-
-typedef struct match_node *parse_fn(struct match_parse *p, str path,
-                                    const struct belem *op,
-                                    enum match_kind kind);
-
 static struct match_node *negate(struct match_parse *p, struct match_node *n)
 {
     return match_node_over(p, MATCH_NOT, STR(""), n);
@@ -93,52 +85,59 @@ struct match_node *match_parse_plain(struct match_parse *p, str path,
     return n && add_bson_regex(p, n->regexes, path, value) ? n : NULL;
 }
 
+/* Options of a regex value and those beside it: one of them has some. */
+static bool take_options(struct match_parse *p, str *options, str more,
+                         str name)
+{
+    if (options->n > 0 && (more.n > 0 || str_eq(name, STR("$options")))) {
+        (void)match_fault(p, name, "has options beside others");
+        return false;
+    }
+    if (more.n > 0)
+        *options = more;
+    return true;
+}
+
 /* $regex with the $options beside it, in either order */
 static struct match_node *parse_regex(struct match_parse *p, str path,
                                       const struct belem *op,
                                       struct bwalk siblings)
 {
     struct match_node *n = regex_node(p, path);
-    str options = STR("");
-    bool has_options = false;
+    str options = STR(""), pattern = STR("");
     struct belem e;
 
     if (!n)
         return NULL;
     while (bwalk_next(&siblings, &e)) {
-        if (!str_eq(e.key, STR("$options")))
+        bool is_pattern = str_eq(e.key, STR("$regex"));
+        bool is_text = e.type == BSON_TYPE_UTF8;
+        str more = STR("");
+
+        if (!is_pattern && !str_eq(e.key, STR("$options")))
             continue;
-        if (e.type != BSON_TYPE_UTF8)
+        if (!is_text && !(is_pattern && e.type == BSON_TYPE_REGEX))
             return match_fault(p, e.key, "has to be a text");
-        options = belem_text(&e);
-        has_options = true;
+        if (is_pattern)
+            pattern = is_text ? belem_text(&e) : str_of((const char *)e.v);
+        if (!is_pattern)
+            more = belem_text(&e);
+        else if (!is_text)
+            more = str_of(pattern.p + pattern.n + 1);
+        if (!take_options(p, &options, more, e.key))
+            return NULL;
     }
-    if (op->type == BSON_TYPE_UTF8)
-        return add_regex(p, n->regexes, op->key, belem_text(op), options)
-                   ? n
-                   : NULL;
-    if (op->type != BSON_TYPE_REGEX)
-        return match_fault(p, op->key, "has to be a text");
-    if (!has_options)
-        return add_bson_regex(p, n->regexes, op->key, op) ? n : NULL;
-    if (str_of((const char *)op->v + strlen((const char *)op->v) + 1).n > 0)
-        return match_fault(p, op->key, "has options of its own");
-    return add_regex(p, n->regexes, op->key, str_of((const char *)op->v),
-                     options)
-               ? n
-               : NULL;
+    return add_regex(p, n->regexes, op->key, pattern, options) ? n : NULL;
 }
 
-/* How many items, and how many of them are regexes. */
-static size_t count_items(const struct belem *array, size_t *out_regexes)
+static size_t count_regexes(const struct belem *array)
 {
     struct bwalk at = match_walk(array);
     struct belem e;
     size_t n = 0;
 
-    *out_regexes = 0;
-    for (; bwalk_next(&at, &e); n++)
-        *out_regexes += e.type == BSON_TYPE_REGEX;
+    while (bwalk_next(&at, &e))
+        n += e.type == BSON_TYPE_REGEX;
     return n;
 }
 
@@ -148,15 +147,14 @@ static struct match_node *parse_in(struct match_parse *p, str path,
     struct match_node *n = match_node_new(p, kind, path);
     struct bwalk at = match_walk(op);
     struct belem e;
-    size_t regexes;
 
     if (!n)
         return NULL;
     if (op->type != BSON_TYPE_ARRAY)
         return match_fault(p, op->key, "needs an array");
-    (void)count_items(op, &regexes);
     n->value = *op;
-    n->regexes = arena_alloc(p->arena, (regexes + 1) * sizeof *n->regexes);
+    n->regexes =
+        arena_alloc(p->arena, (count_regexes(op) + 1) * sizeof *n->regexes);
     if (!n->regexes) {
         p->no_memory = true;
         return NULL;
@@ -200,179 +198,6 @@ static struct match_node *parse_exists(struct match_parse *p, str path,
     struct match_node *n = match_node_new(p, kind, path);
 
     return is_true(op) ? n : negate(p, n);
-}
-
-static struct match_node *parse_size(struct match_parse *p, str path,
-                                     const struct belem *op,
-                                     enum match_kind kind)
-{
-    struct match_node *n = match_node_new(p, kind, path);
-    bool is_exact;
-
-    if (!n)
-        return NULL;
-    if (!match_is_number(op) || !match_whole(op, &n->size, &is_exact) ||
-        !is_exact || n->size < 0)
-        return match_fault(p, op->key, "needs a whole number, 0 or more");
-    return n;
-}
-
-static struct match_node *parse_mod(struct match_parse *p, str path,
-                                    const struct belem *op,
-                                    enum match_kind kind)
-{
-    struct match_node *n = match_node_new(p, kind, path);
-    struct bwalk at = match_walk(op);
-    struct belem divisor, rest, more;
-    bool is_exact;
-
-    if (!n)
-        return NULL;
-    if (op->type != BSON_TYPE_ARRAY || !bwalk_next(&at, &divisor) ||
-        !bwalk_next(&at, &rest) || bwalk_next(&at, &more))
-        return match_fault(p, op->key, "needs divisor and remainder");
-    if (!match_is_number(&divisor) || !match_is_number(&rest) ||
-        !match_whole(&divisor, &n->divisor, &is_exact) ||
-        !match_whole(&rest, &n->rest, &is_exact) || n->divisor == 0)
-        return match_fault(p, op->key,
-                           "needs numbers, the divisor other than 0");
-    return n;
-}
-
-/* Names of $type by their BSON number; the last two are -1 and 127. */
-static const char *const type_names[] = {
-    NULL,        "double",     "string",    "object",
-    "array",     "binData",    "undefined", "objectId",
-    "bool",      "date",       "null",      "regex",
-    "dbPointer", "javascript", "symbol",    "javascriptWithScope",
-    "int",       "timestamp",  "long",      "decimal",
-    "minKey",    "maxKey"};
-
-enum {
-    TYPE_MIN_KEY = 20,
-    TYPE_MAX_KEY = 21,
-    TYPES_N = sizeof type_names / sizeof *type_names
-};
-
-static uint64_t type_bit(int64_t number)
-{
-    if (number >= 1 && number < TYPE_MIN_KEY)
-        return 1ULL << number;
-    if (number == -1)
-        return 1ULL << TYPE_MIN_KEY;
-    return number == 127 ? 1ULL << TYPE_MAX_KEY : 0;
-}
-
-uint64_t match_type_bit(bson_type_t type)
-{
-    return type_bit(type == BSON_TYPE_MINKEY ? -1 : (int64_t)type);
-}
-
-static uint64_t type_bits(const struct belem *e)
-{
-    int64_t number;
-    bool is_exact;
-    str name;
-
-    if (match_is_number(e))
-        return match_whole(e, &number, &is_exact) && is_exact ? type_bit(number)
-                                                              : 0;
-    if (e->type != BSON_TYPE_UTF8)
-        return 0;
-    name = belem_text(e);
-    if (str_eq(name, STR("number")))
-        return type_bit(1) | type_bit(16) | type_bit(18) | type_bit(19);
-    for (int i = 1; i < TYPES_N; i++)
-        if (str_eq(name, str_of(type_names[i])))
-            return 1ULL << i;
-    return 0;
-}
-
-static struct match_node *parse_type(struct match_parse *p, str path,
-                                     const struct belem *op,
-                                     enum match_kind kind)
-{
-    struct match_node *n = match_node_new(p, kind, path);
-    struct bwalk at = match_walk(op);
-    struct belem e;
-
-    if (!n)
-        return NULL;
-    if (op->type != BSON_TYPE_ARRAY)
-        n->types = type_bits(op);
-    while (op->type == BSON_TYPE_ARRAY && bwalk_next(&at, &e)) {
-        uint64_t bits = type_bits(&e);
-
-        if (!bits)
-            return match_fault(p, op->key, "does not know that type");
-        n->types |= bits;
-    }
-    return n->types ? n : match_fault(p, op->key, "does not know that type");
-}
-
-/* The places of the bits that are set. */
-static void places_of(struct match_node *n, uint32_t *to, const uint8_t *bytes,
-                      size_t bytes_n)
-{
-    for (size_t i = 0; i < 8 * bytes_n; i++)
-        if (bytes[i / 8] >> (i % 8) & 1)
-            to[n->bits_n++] = (uint32_t)i;
-}
-
-static bool list_places(struct match_node *n, uint32_t *to,
-                        const struct belem *array)
-{
-    struct bwalk at = match_walk(array);
-    struct belem e;
-
-    while (bwalk_next(&at, &e)) {
-        int64_t place;
-        bool is_exact;
-
-        if (!match_is_number(&e) || !match_whole(&e, &place, &is_exact) ||
-            !is_exact || place < 0 || place > INT32_MAX)
-            return false;
-        to[n->bits_n++] = (uint32_t)place;
-    }
-    return true;
-}
-
-static struct match_node *parse_bits(struct match_parse *p, str path,
-                                     const struct belem *op,
-                                     enum match_kind kind)
-{
-    static const char what[] = "needs a whole number, 0 or more, or places";
-    struct match_node *n = match_node_new(p, kind, path);
-    size_t most = 64, regexes;
-    uint32_t *places;
-    int64_t mask;
-    bool is_exact;
-
-    if (!n)
-        return NULL;
-    if (op->type == BSON_TYPE_ARRAY)
-        most = count_items(op, &regexes) + 1;
-    if (op->type == BSON_TYPE_BINARY)
-        most = 8 * (size_t)(op->n - 5) + 1;
-    if (most > BITS_MAX)
-        return match_fault(p, op->key, "has too many bits");
-    places = arena_alloc(p->arena, most * sizeof *places);
-    if (!places) {
-        p->no_memory = true;
-        return NULL;
-    }
-    n->bits = places;
-    if (op->type == BSON_TYPE_ARRAY)
-        return list_places(n, places, op) ? n : match_fault(p, op->key, what);
-    if (op->type == BSON_TYPE_BINARY) {
-        places_of(n, places, op->v + 5, op->n - 5);
-        return n;
-    }
-    if (!match_is_number(op) || !match_whole(op, &mask, &is_exact) ||
-        !is_exact || mask < 0)
-        return match_fault(p, op->key, what);
-    places_of(n, places, (const uint8_t *)&mask, sizeof mask);
-    return n;
 }
 
 static struct match_node *parse_options(struct match_parse *p, str path,
@@ -480,7 +305,7 @@ struct match_node *match_parse_op(struct match_parse *p, str path,
 {
     static const struct {
         const char *name;
-        parse_fn *parse;
+        match_parse_fn *parse;
         enum match_kind kind;
     } rows[] = {
         {"$eq", parse_compare, MATCH_EQ},
@@ -493,16 +318,16 @@ struct match_node *match_parse_op(struct match_parse *p, str path,
         {"$nin", parse_nin, MATCH_IN},
         {"$not", parse_not, MATCH_NOT},
         {"$exists", parse_exists, MATCH_EXISTS},
-        {"$type", parse_type, MATCH_TYPE},
+        {"$type", match_parse_type, MATCH_TYPE},
         {"$all", parse_all, MATCH_AND},
         {"$elemMatch", parse_elem_match, MATCH_ELEM_DOC},
         {"$options", parse_options, MATCH_REGEX},
-        {"$size", parse_size, MATCH_SIZE},
-        {"$mod", parse_mod, MATCH_MOD},
-        {"$bitsAllSet", parse_bits, MATCH_BITS_ALL_SET},
-        {"$bitsAllClear", parse_bits, MATCH_BITS_ALL_CLEAR},
-        {"$bitsAnySet", parse_bits, MATCH_BITS_ANY_SET},
-        {"$bitsAnyClear", parse_bits, MATCH_BITS_ANY_CLEAR},
+        {"$size", match_parse_size, MATCH_SIZE},
+        {"$mod", match_parse_mod, MATCH_MOD},
+        {"$bitsAllSet", match_parse_bits, MATCH_BITS_ALL_SET},
+        {"$bitsAllClear", match_parse_bits, MATCH_BITS_ALL_CLEAR},
+        {"$bitsAnySet", match_parse_bits, MATCH_BITS_ANY_SET},
+        {"$bitsAnyClear", match_parse_bits, MATCH_BITS_ANY_CLEAR},
     };
 
     if (str_eq(op->key, STR("$regex")))

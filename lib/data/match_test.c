@@ -80,7 +80,10 @@ static bool test_in(struct match_run *r, const struct match_node *n,
     struct belem item;
 
     while (bwalk_next(&at, &item)) {
-        if (e ? match_equal(e, &item) : item.type == BSON_TYPE_NULL)
+        bool is_null = item.type == BSON_TYPE_NULL;
+
+        if (!e || e->type == BSON_TYPE_UNDEFINED ? is_null
+                                                 : match_equal(e, &item))
             return true;
     }
     for (size_t i = 0; e && i < n->regexes_n; i++)
@@ -124,10 +127,9 @@ static bool test_bits(const struct match_node *n, const struct belem *e)
     bool any = n->kind == MATCH_BITS_ANY_SET || n->kind == MATCH_BITS_ANY_CLEAR;
     bool wants = n->kind == MATCH_BITS_ALL_SET || n->kind == MATCH_BITS_ANY_SET;
     int64_t v = 0;
-    bool is_exact = true;
 
     if (e->type != BSON_TYPE_BINARY &&
-        (!match_is_number(e) || !match_whole(e, &v, &is_exact) || !is_exact))
+        (!match_is_number(e) || !match_bits_of(e, &v)))
         return false;
     for (size_t i = 0; i < n->bits_n; i++)
         if ((bit_of(e, v, n->bits[i]) == wants) == any)

@@ -6,25 +6,25 @@
  *
  * The only door to PCRE2 (8 bit, UTF). A subject costs at most REGEX_STEPS
  * backtracking steps from each of its places, and all subjects of one
- * regex_run REGEX_CPU_MS of this thread's CPU time; beyond either the answer is
- * no. So are subjects that are no UTF-8.
+ * regex_run about REGEX_CPU_MS of this thread's CPU time; beyond either the
+ * answer is no. So it is for a subject that is no UTF-8.
  */
 #include "lib/base/arena.h"
 
 struct regex;
 
 enum {
-    REGEX_STEPS = 100000, /* from one place of a subject */
-    REGEX_DEPTH = 10000,
-    REGEX_HEAP_KIB = 8192,
-    REGEX_CPU_MS = 40 /* of one run */
+    REGEX_STEPS = 1000000, /* from one place of a subject: some 10 ms */
+    REGEX_DEPTH = 100000,
+    REGEX_HEAP_KIB = 16 * 1024,
+    REGEX_CPU_MS = 30 /* of one run */
 };
 
 /* What the matches of one thread share, zeroed at first. */
 struct regex_run {
     void *data, *limits; /* NULL until a regex is met */
-    unsigned places;     /* tried so far */
-    int64_t start_ns;    /* CPU time at the first */
+    int64_t looked_ns;   /* coarse time of the last look at the CPU's */
+    int64_t start_ns;    /* CPU time at the first look */
     unsigned overruns;   /* matches that a limit has ended */
     bool is_over;
 };

@@ -2,6 +2,7 @@
 #include "lib/data/webhook.h"
 
 #include "lib/base/id.h"
+#include "lib/base/text.h"
 #include "lib/data/webhook_inside.h"
 
 /* clang-format off */
@@ -72,8 +73,13 @@ str webhook_text(const bson_t *row, const char *member)
 
 bool webhook_is_secret(str s)
 {
-    return s.n < WEBHOOK_SECRET_MAX &&
-           str_starts(s, STR(WEBHOOK_SECRET_PREFIX));
+    const str prefix = STR(WEBHOOK_SECRET_PREFIX);
+    unsigned char key[WEBHOOK_SECRET_MAX];
+    size_t n;
+
+    return s.n < WEBHOOK_SECRET_MAX && str_starts(s, prefix) &&
+           text_base64_read(str_from(s, prefix.n), key, sizeof key, &n) &&
+           n > 0;
 }
 
 /* The document or array `member` of row, as a view of it; false: it is none. */

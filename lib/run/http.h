@@ -16,12 +16,16 @@
 
 struct http;
 
+enum {
+    HTTP_KEY_MAX = 64 /* bytes */
+};
+
 struct http_header {
     str name, value;
 };
 
 struct http_request {
-    str url, key;
+    str url, key;                      /* key: whose connection; not empty */
     const struct http_header *headers; /* checked by who stored them */
     size_t headers_n;
     str body; /* borrowed until the return */

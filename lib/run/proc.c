@@ -52,7 +52,7 @@ struct table {
     struct child *children;
     int n;
     int signal_fd;
-    ms grace_ms;
+    const struct proc_options *o;
     bool stopping;
     ms kill_at; /* while stopping */
     int code;   /* what the supervisor will return */
@@ -153,16 +153,19 @@ static void signal_all(const struct table *t, int sig)
             kill(t->children[i].pid, sig);
 }
 
-/* The first call asks the children to end, another one ends them. */
+/* The first call asks the children to end, another one leaves them less time.
+ */
 static void stop(struct table *t, int code, ms now)
 {
     if (t->stopping) {
-        t->kill_at = now;
+        if (t->kill_at > now + t->o->second_ms)
+            t->kill_at = now + t->o->second_ms;
+        signal_all(t, SIGTERM);
         return;
     }
     t->stopping = true;
     t->code = code;
-    t->kill_at = now + t->grace_ms;
+    t->kill_at = now + t->o->grace_ms;
     for (int i = 0; i < t->n; i++)
         if (t->children[i].state == WAITING)
             move_child(&t->children[i], GONE, 0, now);
@@ -224,6 +227,8 @@ static void reap(struct table *t, ms now)
             if (ch->state != RUNNING || ch->pid != pid)
                 continue;
             log_death(t, ch, status);
+            if (t->o->on_death)
+                t->o->on_death(t->o->arg, i);
             judge_death(t, ch, status, atomic_load(&words[i].ready), now);
         }
     }
@@ -318,7 +323,7 @@ int proc_supervise(const struct proc_options *o)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGCHLD};
     static const size_t bytes = CHILDREN_MAX * sizeof *words;
-    struct table t = {.grace_ms = o->grace_ms, .code = 1};
+    struct table t = {.o = o, .code = 1};
     void *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 

@@ -60,6 +60,15 @@ static const char *look(CURLU *u, const char *z, char **out_wire)
     return e == CURLUE_OK ? NULL : "expected a host that can be looked up";
 }
 
+/* Neither blanks nor control characters. */
+static bool is_tight(str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
 static const char *read_url(str url, char **out_wire)
 {
     str rest = url;
@@ -74,9 +83,8 @@ static const char *read_url(str url, char **out_wire)
         rest = str_from(url, 7);
     else
         return "expected an absolute URL that begins with http:// or https://";
-    /* libcurl would take "http:///host", as it takes much else */
-    if (rest.n == 0 || rest.p[0] == '/' || url.n >= sizeof z ||
-        memchr(url.p, '\0', url.n))
+    /* libcurl would take "http:///host" and encode blanks */
+    if (rest.n == 0 || rest.p[0] == '/' || url.n >= sizeof z || !is_tight(url))
         return "expected a URL with a valid host and port";
     /* it drops what is empty, so that nobody would see these */
     if (str_find(rest, '#', 0) != SIZE_MAX)

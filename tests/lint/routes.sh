@@ -10,7 +10,7 @@ status=0
 sed -n 's/.*{HTTP_\([A-Z]*\), *"\([^"]*\)".*/\1 \2/p' $table >"${rows:=$(mktemp)}"
 while read -r method path; do
     # a parameter is anything up to the next slash
-    like=$(echo "$path" | sed 's/[.]/[.]/g; s/:[a-z_]*/[^\/?" ]+/g')
+    like=$(echo "$path" | sed 's/[.]/[.]/g; s/:[A-Za-z_]*/[^\/?" ]+/g')
     # what has a row of its own is no collection of that name
     case $path in /api/:*) not='/api/(db|management)[/? "]' ;; *) not='^$' ;; esac
     # shellcheck disable=SC2086

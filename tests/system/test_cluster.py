@@ -40,6 +40,12 @@ def trio(servers):
         c.wait_mode("cluster")
         c.wait_leader("cron")
         c.wait_leader("maintenance")
+        for api in c:
+            wait_until(
+                "the queue is counted",
+                lambda a=api: status(a)["services"]["webhooks"]["healthy"],
+                30,
+            )
         yield c
 
 
@@ -109,6 +115,7 @@ def test_status_is_true_on_each(trio):
         assert s["services"]["database"]["connected"] is True
         assert s["services"]["redis"] == {"connected": True}
         assert s["scaling"]["liveInstances"] == 3
+        assert s["features"]["webhookProcessing"] is True
         assert s["services"]["webhooks"]["healthy"] is True
         assert s["services"]["webhooks"]["waiting"] == 0
         there = len(trio.db.list_collection_names())

@@ -25,7 +25,8 @@ def test_it_leads_and_opens_redis(alone):
     assert alone.held() == alone.dataset() != ""
     assert all(alone.term(s) for s in SERVICES)
     row = alone.row()
-    assert row["redisOk"] and not row["draining"] and row["processes"] == 2
+    assert row["redisOk"] and not row["draining"] and row["processes"] == 8
+    assert row["slots"] == {"webhook": 5}
     assert row["pid"] == alone.process.pid and len(row["metrics"]) > 0
 
 

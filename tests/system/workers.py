@@ -11,7 +11,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cluster import ASAN, BARE, REPORTS, WORKERS, Process, gone, wait_until
+from cluster import (
+    ASAN,
+    BARE,
+    REPORTS,
+    WORKERS,
+    Process,
+    gone,
+    proc_text,
+    wait_until,
+)
 
 
 class Workers:
@@ -71,11 +80,19 @@ class Workers:
     def wait_started(self) -> None:
         wait_until(f"{self.name} has a heartbeat", self.row, 40)
 
+    def pids(self, role: str) -> list[int]:
+        """Of the children that carry this name and run."""
+        return [
+            pid
+            for pid in self.process.children()
+            if proc_text(pid, "comm") == role and not gone(pid)
+        ]
+
     def coordinator(self) -> int:
         """Its pid: of one that runs."""
         return wait_until(
             "there is a coordinator",
-            lambda: next((p for p in self.process.children() if not gone(p)), 0),
+            lambda: next(iter(self.pids("coordinator")), 0),
         )
 
     def wait_replaced(self, pid: int) -> int:

@@ -155,14 +155,14 @@ static void clock_offset_is_the_median_of_fast_looks(void **state)
     struct look look = {.view = {.rtt_ms = 20, .server_wall = WALL}};
 
     (void)state;
-    for (size_t i = 0; i < SAMPLES; i++) {
+    for (size_t i = 0; i < DRIFT_SAMPLES; i++) {
         assert_false(look.clock_known);
         note_clock(&look, WALL + 10 + ahead[i]);
     }
     assert_true(look.clock_known);
     assert_int_equal(look.clock_offset_ms, 2500);
-    look.view.rtt_ms = SAMPLE_RTT_MS + 1;
-    for (size_t i = 0; i < SAMPLES; i++)
+    look.view.rtt_ms = DRIFT_RTT_MS + 1;
+    for (size_t i = 0; i < DRIFT_SAMPLES; i++)
         note_clock(&look, WALL + 777777);
     assert_int_equal(look.clock_offset_ms, 2500);
 }

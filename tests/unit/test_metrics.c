@@ -4,11 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/metrics_inside.h"
 #include "tests/unit/support.h"
 
-static const char *const routes[] = {"method=\"GET\",route=\"/a\"",
-                                     "method=\"GET\",route=\"/b\""};
-static const char *const statuses[] = {"status=\"200\"", "status=\"404\""};
+static const char *const answers[] = {
+    "method=\"GET\",route=\"/a\",status=\"200\"",
+    "method=\"GET\",route=\"/b\",status=\"404\""};
+static const char *const routes[] = {"route=\"/a\"", "route=\"/b\""};
 
 static const char *text(void)
 {
@@ -36,8 +38,8 @@ static void nothing_is_counted_before_setup(void **state)
 
 static void set_up(void)
 {
-    assert_int_equal(metrics_setup(2, (struct metric_labels){routes, 2},
-                                   (struct metric_labels){statuses, 2}),
+    assert_int_equal(metrics_setup(2, (struct metric_labels){answers, 2},
+                                   (struct metric_labels){routes, 2}),
                      OK);
 }
 
@@ -97,17 +99,49 @@ static void buckets_are_cumulative_and_end_included(void **state)
     assert_non_null(strstr(z, DB "_count 3\n"));
 }
 
-static void two_dimensions_make_a_series_each(void **state)
+static void what_was_never_counted_is_left_out(void **state)
 {
     const char *z;
 
     (void)state;
     set_up();
-    metrics_add(METRIC_HTTP_REQUESTS, 1 * 2 + 1, 7);
+    metrics_add(METRIC_HTTP_REQUESTS, 1, 7);
     z = text();
     assert_non_null(strstr(z, "\nsqlfree_http_requests_total{method=\"GET\","
                               "route=\"/b\",status=\"404\"} 7\n"));
     assert_null(strstr(z, "route=\"/a\"")); /* never counted */
+}
+
+static size_t values(const char *z)
+{
+    size_t n = 0;
+
+    for (; *z; z = strchr(z, '\n') + 1)
+        n += *z != '#';
+    return n;
+}
+
+/* All that a program without workers can have, counted. */
+static void no_text_has_more_lines_than_foretold(void **state)
+{
+    size_t of_workers = 0;
+
+    (void)state;
+    set_up();
+    for (size_t i = 0; i < METRIC_N; i++) {
+        const struct metrics_row *r = &metrics_rows[i];
+
+        for (size_t k = 0; k < metrics_series_n(r); k++) {
+            if (r->kind == HISTOGRAM)
+                metrics_observe((enum metric)i, k, 1);
+            else if (metrics_series_cells(r))
+                metrics_add((enum metric)i, k, 1);
+            if (r->part == OF_WORKERS)
+                of_workers += r->kind == HISTOGRAM ? r->bounds->n + 3 : 1;
+        }
+    }
+    assert_int_equal(values(text()) + of_workers, metrics_series_most());
+    assert_in_range(metrics_series_most(), 100, METRICS_SERIES_MAX);
 }
 
 static void values_known_only_now_are_shown(void **state)
@@ -126,7 +160,8 @@ int main(void)
         cmocka_unit_test(processes_are_summed),
         cmocka_unit_test(a_new_process_keeps_counters_and_clears_gauges),
         cmocka_unit_test(buckets_are_cumulative_and_end_included),
-        cmocka_unit_test(two_dimensions_make_a_series_each),
+        cmocka_unit_test(what_was_never_counted_is_left_out),
+        cmocka_unit_test(no_text_has_more_lines_than_foretold),
         cmocka_unit_test(values_known_only_now_are_shown),
     };
 

@@ -18,9 +18,10 @@ enum {
 
 #define LIFE STR("life-1")
 
-static const char *const routes[] = {"method=\"GET\",route=\"/a\"",
-                                     "method=\"GET\",route=\"/b\""};
-static const char *const statuses[] = {"status=\"200\"", "status=\"404\""};
+static const char *const answers[] = {
+    "method=\"GET\",route=\"/a\",status=\"200\"",
+    "method=\"GET\",route=\"/b\",status=\"404\""};
+static const char *const routes[] = {"route=\"/a\"", "route=\"/b\""};
 
 struct export
 {
@@ -64,8 +65,8 @@ static void exporter(void)
 static int importer(void **state)
 {
     (void)state;
-    return metrics_setup(3, (struct metric_labels){routes, 2},
-                         (struct metric_labels){statuses, 2}) == OK
+    return metrics_setup(3, (struct metric_labels){answers, 2},
+                         (struct metric_labels){routes, 2}) == OK
                ? 0
                : -1;
 }

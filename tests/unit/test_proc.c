@@ -12,6 +12,9 @@ enum {
 struct board {
     volatile pid_t pid[SLOTS];
     volatile sig_atomic_t starts[SLOTS];
+    volatile sig_atomic_t deaths[SLOTS]; /* as told to the supervisor */
+    volatile sig_atomic_t told;          /* starts when the last was told */
+    volatile sig_atomic_t terms;         /* signals a child has read */
 };
 
 static struct board *board;
@@ -98,9 +101,29 @@ static int final(void *arg, int slot)
     return PROC_EXIT_FINAL;
 }
 
-static pid_t supervise(const struct proc_role *roles, size_t n, ms grace_ms)
+/* Ends by itself, but only after a second signal. */
+static int reluctant(void *arg, int slot)
 {
-    struct proc_options o = {roles, n, grace_ms};
+    (void)arg;
+    proc_ready(slot);
+    sign_in(slot);
+    wait_for_term();
+    board->terms++;
+    wait_for_term();
+    board->terms++;
+    return 0;
+}
+
+static void note_death(void *arg, int slot)
+{
+    struct board *b = arg;
+
+    b->deaths[slot]++;
+    b->told = b->starts[slot];
+}
+
+static pid_t supervise_by(const struct proc_options *o)
+{
     pid_t pid;
 
     memset(board, 0, sizeof *board);
@@ -108,8 +131,16 @@ static pid_t supervise(const struct proc_role *roles, size_t n, ms grace_ms)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0)
-        _exit(proc_supervise(&o));
+        _exit(proc_supervise(o));
     return pid;
+}
+
+static pid_t supervise(const struct proc_role *roles, size_t n, ms grace_ms)
+{
+    struct proc_options o = {
+        .roles = roles, .roles_n = n, .grace_ms = grace_ms};
+
+    return supervise_by(&o);
 }
 
 static int await_exit(pid_t pid)
@@ -258,6 +289,67 @@ static void second_term_does_not_wait(void **state)
     assert_false(is_alive(pid));
 }
 
+static void second_term_is_passed_on(void **state)
+{
+    static const struct proc_role role = {"child", 1, reluctant, NULL};
+    struct proc_options o = {
+        .roles = &role, .roles_n = 1, .grace_ms = 60000, .second_ms = 60000};
+    pid_t top = supervise_by(&o);
+    ms end = clock_mono_ms() + PATIENCE_MS;
+
+    (void)state;
+    await_child(0, 1);
+    kill(top, SIGTERM);
+    while (board->terms < 1) {
+        assert_true(clock_mono_ms() < end);
+        rest();
+    }
+    kill(top, SIGTERM);
+    assert_int_equal(await_exit(top), 0);
+    assert_int_equal(board->terms, 2);
+}
+
+static void second_term_leaves_its_own_grace(void **state)
+{
+    static const struct proc_role role = {"deaf", 1, deaf, NULL};
+    struct proc_options o = {
+        .roles = &role, .roles_n = 1, .grace_ms = 60000, .second_ms = 300};
+    pid_t top = supervise_by(&o);
+    ms asked;
+
+    (void)state;
+    await_child(0, 1);
+    kill(top, SIGTERM);
+    poll(NULL, 0, 50);
+    asked = clock_mono_ms();
+    kill(top, SIGTERM);
+    assert_int_equal(await_exit(top), 0);
+    assert_true(clock_mono_ms() - asked >= 290);
+}
+
+static void death_is_told_before_the_slot_is_taken_again(void **state)
+{
+    static const struct proc_role role = {"child", 2, obedient, NULL};
+    struct proc_options o = {.roles = &role,
+                             .roles_n = 1,
+                             .grace_ms = 5000,
+                             .on_death = note_death,
+                             .arg = board};
+    pid_t top = supervise_by(&o);
+
+    (void)state;
+    await_child(0, 1);
+    kill(await_child(1, 1), SIGKILL);
+    await_child(1, 2);
+    assert_int_equal(board->deaths[0], 0);
+    assert_int_equal(board->deaths[1], 1);
+    assert_int_equal(board->told, 1);
+    kill(top, SIGTERM);
+    assert_int_equal(await_exit(top), 0);
+    assert_int_equal(board->deaths[0], 1);
+    assert_int_equal(board->deaths[1], 2);
+}
+
 static void killed_supervisor_leaves_no_children(void **state)
 {
     static const struct proc_role role = {"deaf", 2, deaf, NULL};
@@ -297,7 +389,8 @@ static void early_deaths_wait_longer_and_end_it(void **state)
 {
     static const struct proc_role role = {"child", 1, obedient, NULL};
     struct child ch = {.role = &role};
-    struct table t = {.children = &ch, .n = 1, .code = 0};
+    struct proc_options o = {.grace_ms = 1000};
+    struct table t = {.children = &ch, .n = 1, .o = &o, .code = 0};
     ms now = 1000, last = 0;
 
     (void)state;
@@ -341,6 +434,9 @@ int main(void)
         cmocka_unit_test(exit_1_after_ready_is_a_death_like_others),
         cmocka_unit_test(deaf_child_is_killed_after_the_grace),
         cmocka_unit_test(second_term_does_not_wait),
+        cmocka_unit_test(second_term_is_passed_on),
+        cmocka_unit_test(second_term_leaves_its_own_grace),
+        cmocka_unit_test(death_is_told_before_the_slot_is_taken_again),
         cmocka_unit_test(killed_supervisor_leaves_no_children),
         cmocka_unit_test(overdue_child_is_killed_even_when_it_is_stopped),
         cmocka_unit_test(final_exit_of_a_child_ends_the_supervisor_with_1),

@@ -9,8 +9,8 @@
 #include "lib/data/schema.h"
 #include "tests/unit/coord.h"
 
-static const struct roster_figures figures = {"cluster", true, false, 3,
-                                              STR_INIT("bytes\0of metrics")};
+static const struct roster_figures figures = {
+    "cluster", true, false, 3, {7}, STR_INIT("bytes\0of metrics")};
 
 static struct roster_life life_new(void)
 {
@@ -74,6 +74,7 @@ static void beat_is_seen_in_a_view(void **state)
     assert_str(i->mode, "cluster");
     assert_int_equal(i->pid, getpid());
     assert_int_equal(i->processes, 3);
+    assert_int_equal(i->slots[QUEUE_WEBHOOK], 7);
     assert_true(i->redis_ok && !i->draining);
     assert_true(i->started_wall == life.started_wall);
     assert_true(str_eq(i->metrics, figures.metrics));

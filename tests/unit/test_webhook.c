@@ -13,7 +13,7 @@ static void row_of_ours_is_read(void **state)
            "\"disabledReason\":\"gone\",\"rateLimit\":{"
            "\"maxRequestsPerMinute\":300,\"maxRetries\":0,\"baseDelayMs\":100,"
            "\"maxDelayMs\":1000},\"secret\":\"" SECRET "\","
-           "\"previousSecret\":\"whsec_old\"}");
+           "\"previousSecret\":\"whsec_b2xk\"}");
     struct webhook w;
 
     BSON_APPEND_DATE_TIME(row, "previousExpiresAt", 1756894260042);
@@ -37,7 +37,7 @@ static void row_of_ours_is_read(void **state)
     assert_int_equal(w.backoff.base_ms, 100);
     assert_int_equal(w.backoff.max_ms, 1000);
     assert_str(w.secret, SECRET);
-    assert_str(w.previous_secret, "whsec_old");
+    assert_str(w.previous_secret, "whsec_b2xk");
     assert_int_equal(w.previous_expires, 1756894260042);
 }
 
@@ -129,6 +129,10 @@ static void secret_of_another_kind_is_none(void **state)
     struct webhook w =
         read_of(c, row_of(c, "{" MINIMAL ",\"secret\":\"my secret\"}"));
 
+    assert_str(w.secret, "");
+    w = read_of(c, row_of(c, "{" MINIMAL ",\"secret\":\"whsec_no key\"}"));
+    assert_str(w.secret, "");
+    w = read_of(c, row_of(c, "{" MINIMAL ",\"secret\":\"whsec_\"}"));
     assert_str(w.secret, "");
     w = read_of(c, row_of(c, "{" MINIMAL ",\"secret\":42}"));
     assert_str(w.secret, "");

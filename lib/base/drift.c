@@ -1,0 +1,30 @@
+/* drift - see drift.h */
+#include "lib/base/drift.h"
+
+#include <stdlib.h>
+
+static int by_size(const void *a, const void *b)
+{
+    ms x = *(const ms *)a, y = *(const ms *)b;
+
+    return (x > y) - (x < y);
+}
+
+void drift_note(struct drift *d, ms rtt_ms, ms wall_after, ms server_wall)
+{
+    if (rtt_ms > DRIFT_RTT_MS)
+        return;
+    d->samples[d->n++ % DRIFT_SAMPLES] = wall_after - rtt_ms / 2 - server_wall;
+}
+
+bool drift_read(const struct drift *d, ms *out)
+{
+    ms sorted[DRIFT_SAMPLES];
+
+    if (d->n < DRIFT_SAMPLES)
+        return false;
+    memcpy(sorted, d->samples, sizeof sorted);
+    qsort(sorted, DRIFT_SAMPLES, sizeof *sorted, by_size);
+    *out = sorted[DRIFT_SAMPLES / 2];
+    return true;
+}

@@ -1,0 +1,266 @@
+/* fanout_rows - see fanout_rows.h */
+#include "lib/coord/fanout_rows.h"
+
+#include <stdio.h>
+
+#include "lib/base/conf.h"
+#include "lib/base/id.h"
+#include "lib/data/job.h"
+#include "lib/data/match.h"
+#include "lib/data/payload.h"
+
+enum {
+    ONE_BYTES = 64 << 20, /* to make a row, of which a body is 8 MiB at most */
+    SPARE_BYTES = 4096,   /* of a command beside its rows */
+    ROW_BEYOND = 16       /* bytes of a row's place in the list */
+};
+
+/* codes of the server (error_codes.yml) */
+enum {
+    DUPLICATE_KEY = 11000,
+    VALIDATION_FAILURE = 121,
+    OBJECT_TOO_LARGE = 10334,
+    INSERT_TOO_LARGE = 17280
+};
+
+static void begin(struct fanout_rows *r)
+{
+    bson_init(&r->cmd);
+    BSON_APPEND_UTF8(&r->cmd, "insert", "_jobs");
+    BSON_APPEND_ARRAY_BEGIN(&r->cmd, "documents", &r->list);
+    r->n = r->bytes = 0;
+}
+
+void fanout_rows_init(struct fanout_rows *r, struct ctx *c,
+                      const struct subs *subs, struct fanout_item *items)
+{
+    *r = (struct fanout_rows){.c = c, .subs = subs, .items = items};
+    ctx_init(&r->one, c->conf, ONE_BYTES);
+    begin(r);
+}
+
+void fanout_rows_done(struct fanout_rows *r)
+{
+    bson_destroy(&r->cmd);
+    ctx_done(&r->one);
+}
+
+/* ---- sending */
+
+static int64_t number_of(const bson_t *doc, const char *name)
+{
+    bson_iter_t it;
+
+    return bson_iter_init_find(&it, doc, name) ? bson_iter_as_int64(&it) : 0;
+}
+
+static bool is_of_the_row(int64_t code)
+{
+    return code == VALIDATION_FAILURE || code == OBJECT_TOO_LARGE ||
+           code == INSERT_TOO_LARGE;
+}
+
+/* A refused one stays so, whatever becomes of its other rows. */
+static void mark(struct fanout_rows *r, size_t row, enum fanout_fate fate)
+{
+    struct fanout_item *item = &r->items[r->owner[row]];
+
+    if (item->fate != FANOUT_REFUSED)
+        item->fate = fate;
+}
+
+/* What is not a duplicate key keeps its event. */
+static enum err judge_row(struct fanout_rows *r, const bson_t *error)
+{
+    int64_t code = number_of(error, "code"), row = number_of(error, "index");
+
+    if (code == DUPLICATE_KEY)
+        return OK;
+    if (row < 0 || (size_t)row >= r->n)
+        return ctx_fail(r->c, ERR_INTERNAL, "Deliveries could not be stored");
+    mark(r, (size_t)row, is_of_the_row(code) ? FANOUT_REFUSED : FANOUT_KEPT);
+    if (is_of_the_row(code))
+        return OK;
+    return ctx_fail(r->c, ERR_DB_UNAVAILABLE,
+                    "Deliveries could not be stored: %lld", (long long)code);
+}
+
+static enum err judge(struct fanout_rows *r, const bson_t *reply)
+{
+    enum err err = OK, first = OK;
+    const uint8_t *data;
+    bson_t errors, one;
+    bson_iter_t it;
+    uint32_t n;
+
+    r->made += number_of(reply, "n");
+    if (!mongo_reply_doc(reply, "writeErrors", &errors) ||
+        !bson_iter_init(&it, &errors))
+        return OK;
+    while (bson_iter_next(&it)) {
+        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
+            continue;
+        bson_iter_document(&it, &n, &data);
+        if (bson_init_static(&one, data, n))
+            err = judge_row(r, &one);
+        if (first == OK)
+            first = err;
+    }
+    return first;
+}
+
+static enum err keep_all(struct fanout_rows *r, enum err err)
+{
+    for (size_t i = 0; i < r->n; i++)
+        mark(r, i, FANOUT_KEPT);
+    return err;
+}
+
+static enum err insert(struct fanout_rows *r)
+{
+    bson_t *reply = NULL;
+    enum err err;
+
+    bson_append_array_end(&r->cmd, &r->list);
+    BSON_APPEND_BOOL(&r->cmd, "ordered", false);
+    err = mongo_write_majority(r->c, &r->cmd, &reply);
+    if (!reply)
+        return keep_all(r, err);
+    if (bson_has_field(reply, "writeConcernError"))
+        return keep_all(r, ERR_DB_UNAVAILABLE);
+    ctx_forgive(r->c); /* the first of the errors; all are looked at here */
+    return judge(r, reply);
+}
+
+/* After one in vain nothing is sent any more: it would come before what is
+ * older. */
+static enum err flush(struct fanout_rows *r)
+{
+    if (r->n && r->err == OK)
+        r->err = insert(r);
+    else if (r->err)
+        (void)keep_all(r, r->err);
+    bson_destroy(&r->cmd);
+    begin(r);
+    return r->err;
+}
+
+enum err fanout_rows_end(struct fanout_rows *r)
+{
+    return flush(r);
+}
+
+/* ---- making */
+
+/*
+ * What is not there cannot be judged: an event that was cut matches every
+ * filter, so that it is never dropped silently, and its payload says truncated.
+ */
+static bool is_wanted(const struct subscription *s, const struct event *e)
+{
+    const bson_t *doc = e->kind == EVENT_DELETE ? e->old : e->doc;
+
+    return !doc || match_doc(s->match, doc);
+}
+
+/* "<webhook>:<document>", which may hold any bytes. */
+static enum err group_of(struct ctx *c, const struct webhook *w,
+                         const struct event *e, str *out)
+{
+    char *to;
+    str key;
+    enum err err = event_document_key(c, &e->doc_id, &key);
+
+    if (err)
+        return err;
+    to = ctx_alloc(c, w->id.n + 1 + key.n + 1);
+    if (!to)
+        return ERR_OVERLOADED;
+    *out = (str){to, w->id.n + 1 + key.n};
+    memcpy(to, w->id.p, w->id.n);
+    to[w->id.n] = ':';
+    memcpy(to + w->id.n + 1, key.p, key.n);
+    return OK;
+}
+
+static enum err make_row(struct ctx *c, const struct webhook *w,
+                         const struct event *e, bson_t **out)
+{
+    char event_id[ID_OBJECT_MAX], id[JOB_ID_MAX], message[JOB_MESSAGE_ID_MAX];
+    struct payload p = {.event = e,
+                        .webhook = w,
+                        .max_bytes = c->conf->webhook_max_payload_bytes};
+    struct job_new n = {.queue = QUEUE_WEBHOOK,
+                        .subscriber = w->id,
+                        .lim = w->id,
+                        .group = w->id,
+                        .cls = job_class(w->priority),
+                        .ts = e->ts,
+                        .tries_max = w->max_retries + 1,
+                        .event = str_of(event_name(e->kind)),
+                        .collection = e->collection,
+                        .doc_id = &e->doc_id};
+    enum err err;
+
+    bson_oid_to_string(&e->id, event_id);
+    err = job_ids(c, str_of(event_id), w->id, e->ts, id, message);
+    if (err)
+        return err;
+    p.delivery_id = n.id = str_of(id);
+    p.message_id = n.message_id = str_of(message);
+    err = payload_make(c, &p, &n.body);
+    if (err == OK && w->ordered) {
+        n.ord = event_place(e);
+        err = group_of(c, w, e, &n.group);
+    }
+    return err ? err : job_row(c, &n, out);
+}
+
+static enum err append(struct fanout_rows *r, size_t i, const bson_t *row)
+{
+    size_t bytes = row->len + ROW_BEYOND;
+    enum err err = OK;
+    char key[16];
+
+    if (r->n == FANOUT_ROWS_MAX ||
+        (r->n && r->bytes + bytes + SPARE_BYTES > FANOUT_BYTES_MAX))
+        err = flush(r);
+    if (err)
+        return err;
+    (void)snprintf(key, sizeof key, "%zu", r->n);
+    if (!BSON_APPEND_DOCUMENT(&r->list, key, row))
+        return ctx_no_memory(r->c);
+    r->owner[r->n++] = i;
+    r->bytes += bytes;
+    return OK;
+}
+
+static enum err add_row(struct fanout_rows *r, size_t i,
+                        const struct webhook *w)
+{
+    bson_t *row;
+    enum err err;
+
+    ctx_reset(&r->one);
+    err = make_row(&r->one, w, &r->items[i].event, &row);
+    if (err)
+        return ctx_fail(r->c, err, "%s", r->one.reason);
+    return append(r, i, row);
+}
+
+enum err fanout_rows_add(struct fanout_rows *r, size_t i)
+{
+    struct fanout_item *item = &r->items[i];
+    const struct subscription *const *list;
+    enum err err = OK;
+    size_t n;
+
+    list = subs_find(r->subs, item->event.collection, item->event.kind, &n);
+    item->fate = FANOUT_DONE;
+    for (size_t k = 0; k < n && err == OK; k++)
+        if (is_wanted(list[k], &item->event))
+            err = add_row(r, i, &list[k]->webhook);
+    if (err)
+        item->fate = FANOUT_KEPT;
+    return err;
+}

@@ -1,0 +1,51 @@
+#pragma once
+/*
+ * fanout_rows - rows of `_jobs` for events, inserted in few commands
+ *
+ *   fanout_rows_init -> { fanout_rows_add (an event) }* -> fanout_rows_end
+ *      -> fanout_rows_done
+ *
+ * Rows are sent in the order of the events, FANOUT_ROWS_MAX or
+ * FANOUT_BYTES_MAX at a time, with write concern majority; one that is there
+ * already is as good as inserted. What became of an event says its fate, after
+ * fanout_rows_end().
+ */
+#include "lib/coord/fanout.h"
+
+enum fanout_fate {
+    FANOUT_KEPT,   /* nothing is known of its rows: come again */
+    FANOUT_DONE,   /* all its rows are kept by a majority */
+    FANOUT_REFUSED /* MongoDB takes a row of it never */
+};
+
+/* One event of a batch. */
+struct fanout_item {
+    struct event event;
+    enum fanout_fate fate;
+};
+
+enum {
+    FANOUT_ROWS_MAX = 1000
+};
+
+struct fanout_rows {
+    struct ctx *c;
+    const struct subs *subs;
+    struct fanout_item *items;
+    struct ctx one; /* of the row that is being made */
+    bson_t cmd, list;
+    size_t owner[FANOUT_ROWS_MAX]; /* the item of each row in cmd */
+    size_t n, bytes;               /* in cmd */
+    enum err err;                  /* of a command in vain: it was the last */
+    int64_t made;                  /* rows that are new */
+};
+
+void fanout_rows_init(struct fanout_rows *r, struct ctx *c,
+                      const struct subs *subs, struct fanout_item *items);
+void fanout_rows_done(struct fanout_rows *r);
+
+/* The rows of items[i]. After a failure no more may be added. */
+MUST_CHECK enum err fanout_rows_add(struct fanout_rows *r, size_t i);
+
+/* Sends what is left. */
+MUST_CHECK enum err fanout_rows_end(struct fanout_rows *r);

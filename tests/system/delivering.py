@@ -1,0 +1,111 @@
+"""delivering - what tests of deliveries share: an instance with workers on
+MongoDB alone, webhooks by the API, and which process is sending."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import uuid
+from pathlib import Path
+
+from cluster import Instance, gone, wait_until
+
+SETTINGS = {
+    "REDIS_URL": "none",
+    "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
+    "WEBHOOKS_RETRY_DELAY": 100,
+    "WEBHOOKS_RETRY_MAX_DELAY": 1000,
+}
+
+
+def instance(servers, **settings) -> Instance:
+    return Instance(servers, workers=True, **(SETTINGS | settings))
+
+
+class Hook:
+    """A webhook on a collection of its own, and its path at the receiver."""
+
+    def __init__(self, api: Instance, receiver, mode: str = "/ok", **more):
+        self.api, self.receiver = api, receiver
+        self.collection = f"c{uuid.uuid4().hex[:12]}"
+        self.path = f"{mode}/{self.collection}"
+        body = {
+            "name": "hook",
+            "url": receiver.url(self.path),
+            "collection": self.collection,
+            "events": ["create"],
+        }
+        made = api.post("/api/webhooks", body | more)
+        assert made.status == 201, made.body
+        self.row = made.json()["data"]
+        self.id, self.secret = self.row["_id"], self.row["secret"]
+
+    def insert(self, **doc) -> str:
+        reply = self.api.post(f"/api/db/{self.collection}", doc or {"a": 1})
+        assert reply.status == 201, reply.body
+        return reply.json()["data"]["_id"]
+
+    def wait(self, n: int, seconds: float = 20):
+        """The first n requests that came."""
+        return self.receiver.wait(n, self.path, seconds)
+
+    def count(self) -> int:
+        return len(self.receiver.requests(self.path))
+
+    def jobs(self, db) -> list[dict]:
+        rows = db[self.api.database]["_jobs"]
+        return list(rows.find({"sub": self.id}, {"body": 0}).sort("ts"))
+
+    def wait_state(self, db, state: str, n: int = 1, seconds: float = 20) -> dict:
+        """The first of n deliveries in that state."""
+
+        def found():
+            rows = [j for j in self.jobs(db) if j["st"] == state]
+            return len(rows) >= n and rows
+
+        return wait_until(f"{n} are {state}", found, seconds)[0]
+
+    def is_signed(self, request, secret: str | None = None) -> bool:
+        """One of the signatures is by the secret."""
+        h = request.headers
+        key = base64.b64decode((secret or self.secret).removeprefix("whsec_"))
+        text = f"{h['webhook-id']}.{h['webhook-timestamp']}.".encode() + request.body
+        want = base64.b64encode(hmac.new(key, text, hashlib.sha256).digest())
+        return f"v1,{want.decode()}" in h.get("webhook-signature", "").split(" ")
+
+
+def _inode(port: int) -> str:
+    """Of the socket that has this port of loopback."""
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    parts = [row.split() for row in rows]
+    return next((p[9] for p in parts if p[1].endswith(f":{port:04X}")), "")
+
+
+def _sockets(pid: int) -> set[str]:
+    folder = f"/proc/{pid}/fd"
+    found = set()
+    try:
+        for fd in os.listdir(folder):
+            try:
+                name = os.readlink(f"{folder}/{fd}")
+            except OSError:
+                continue
+            if name.startswith("socket:["):
+                found.add(name[8:-1])
+    except OSError:
+        pass
+    return found
+
+
+def sender(api: Instance, request) -> int:
+    """The pid of the deliver process that has sent this one."""
+    inode = _inode(request.peer)
+    pids = [pid for pid in api.worker_pids("deliver") if inode in _sockets(pid)]
+    assert inode and len(pids) == 1, "nobody has this connection"
+    return pids[0]
+
+
+def wait_gone(pid: int, seconds: float = 20) -> None:
+    wait_until(f"{pid} is gone", lambda: gone(pid), seconds)

@@ -1,0 +1,264 @@
+/*
+ * deliver - see deliver.h
+ *
+ * The token is in the board before the claim is sent and until the finish was
+ * accepted or refused: whoever gives back for this process, should it die,
+ * knows all it may hold.
+ */
+#include "workers/deliver.h"
+
+#include <stdio.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/coord/own.h"
+#include "workers/deliver_judge.h"
+#include "workers/deliver_send.h"
+#include "workers/roles.h"
+#include "workers/worker.h"
+
+enum {
+    LOOK_EVERY_MS = 250, /* by one idle worker of the program */
+    LOOK_LEAST_MS = 10,
+    CLAIM_MS = 3000, /* a claim with all its looks */
+    TELL_MS = 2000,  /* one try to tell what came of a job */
+    TELL_AGAIN_MS = 100,
+    AWAY_MS = 500, /* MongoDB does not answer: doubling */
+    AWAY_MAX_MS = 2000,
+    LIMIT_BEYOND_MS = 5000, /* a child's deadline beyond the job's limit */
+    LEASE_LEFT_MS = 1000,   /* of the lease, when the child is killed */
+    SLOW_MS = 1000          /* a lost reply may still arrive */
+};
+
+struct deliverer {
+    struct worker w;
+    struct egress egress;
+    struct http *http;
+    struct claimant k;
+    struct claim claim;
+};
+
+static void limit_life(struct deliverer *d, ms more)
+{
+    worker_deadline(&d->w, clock_boot_ms() + more);
+}
+
+/* More time for the same unit of work: the job lives in its ctx. */
+static struct ctx *go_on(struct deliverer *d, ms most)
+{
+    struct ctx *c = &d->w.ctx;
+
+    ctx_forgive(c);
+    c->deadline = clock_mono_ms() + most;
+    c->op_ms = most;
+    return c;
+}
+
+/* ---- telling what became of a job */
+
+/* r: NULL gives the job back. Repeated until the lease is over. */
+static enum finish_result tell(struct deliverer *d, const struct job_result *r)
+{
+    const struct claim *cl = &d->claim;
+    ms wait = TELL_AGAIN_MS;
+
+    worker_deadline(&d->w, cl->lease_end_boot - LEASE_LEFT_MS);
+    for (;;) {
+        struct ctx *c = go_on(d, TELL_MS);
+        enum finish_result told =
+            r ? queue_finish(c, &d->k, cl, r) : queue_give_back(c, &d->k, cl);
+
+        if (told != FINISH_UNKNOWN ||
+            clock_boot_ms() + wait >= cl->lease_end_boot)
+            return told;
+        worker_wait(&d->w, -1, wait);
+        wait = wait < AWAY_MAX_MS / 2 ? wait * 2 : AWAY_MAX_MS;
+    }
+}
+
+static void count(const struct judgement *j, enum finish_result told)
+{
+    bool late = told != FINISH_DONE;
+
+    metrics_add(METRIC_WEBHOOK_ATTEMPTS, late ? METRIC_ATTEMPT_LATE : j->metric,
+                1);
+    metrics_observe(METRIC_WEBHOOK_SECONDS, 0, j->result.took_ms * 1000);
+    if (j->metric == METRIC_ATTEMPT_DENIED)
+        metrics_add(METRIC_SSRF_DENIED, 0, 1);
+}
+
+/* Also when that fails the job is finished: the next one says the same. */
+static void disable(struct deliverer *d)
+{
+    struct ctx *c = go_on(d, TELL_MS);
+
+    if (webhook_mark_gone(c, d->claim.target->webhook.id) != OK)
+        log_note(LOG_WARN, "deliver.not_disabled", "%s", c->reason);
+}
+
+/* What whoever waits for a test is told. */
+static str test_result(char *text, size_t n, const struct job_result *r)
+{
+    int len = snprintf(text, n,
+                       "{\"statusCode\":%d,\"durationMs\":%lld,"
+                       "\"error\":%s%s%s}",
+                       r->code, (long long)r->took_ms, r->error ? "\"" : "",
+                       r->error ? r->error : "null", r->error ? "\"" : "");
+
+    return (str){text, len > 0 && (size_t)len < n ? (size_t)len : 0};
+}
+
+static void conclude(struct deliverer *d, const struct http_answer *a,
+                     ms started_wall)
+{
+    const struct claim *cl = &d->claim;
+    struct judgement j;
+    char text[160];
+
+    deliver_judge(&cl->job, &cl->target->webhook, a, id_chance(), &j);
+    j.result.started_wall = started_wall;
+    if (cl->job.once)
+        j.result.result = test_result(text, sizeof text, &j.result);
+    if (j.gone)
+        disable(d);
+    count(&j, tell(d, &j.result));
+}
+
+/* ---- one job */
+
+static bool may_go_on(void *worker)
+{
+    return !worker_must_abort(worker);
+}
+
+static void deliver(struct deliverer *d)
+{
+    struct sending s = {.http = d->http,
+                        .stop_fd = d->w.signal_fd,
+                        .may_go_on = may_go_on,
+                        .arg = &d->w};
+    ms started_wall = clock_server_ms();
+    struct http_answer a;
+
+    board_busy(d->w.board, d->w.slot);
+    if (deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a) ==
+            SEND_ANSWERED &&
+        a.outcome != HTTP_STOPPED)
+        conclude(d, &a, started_wall);
+    else
+        (void)tell(d, NULL); /* not told: its lease ends */
+}
+
+/*
+ * The reply of a claim was lost: nothing was sent, but the row may be ours. The
+ * board keeps the token until that is undone; a command on its way may arrive
+ * after the first try.
+ */
+static void undo_claim(struct deliverer *d, const char *token)
+{
+    ms wait = AWAY_MS;
+    int done = 0;
+
+    while (done < 2 && !worker_must_end(&d->w)) {
+        int64_t n;
+
+        limit_life(d, CLAIM_MS + LIMIT_BEYOND_MS);
+        if (queue_recover(worker_begin(&d->w, CLAIM_MS), str_of(token), false,
+                          &n) == OK) {
+            done++;
+            wait = SLOW_MS;
+        }
+        if (done < 2)
+            worker_wait(&d->w, -1, wait);
+        wait = wait * 2 < AWAY_MAX_MS ? wait * 2 : AWAY_MAX_MS;
+    }
+}
+
+/* Looks for a job and does it; false: there is none now. */
+static bool work(struct deliverer *d)
+{
+    struct board *b = d->w.board;
+    int slot = d->w.slot;
+    char token[ID_TOKEN_MAX];
+    enum claim_result got;
+
+    if (id_token(token) != OK)
+        return false;
+    limit_life(d, d->w.conf->webhook_timeout + LIMIT_BEYOND_MS);
+    board_claiming(b, slot, token);
+    d->k.cap = d->w.words.cap[QUEUE_WEBHOOK];
+    got = queue_claim(worker_begin(&d->w, CLAIM_MS), &d->k, token, &d->claim);
+    if (got == CLAIM_GOT) {
+        board_poke(b, 1); /* there may be more */
+        deliver(d);
+    } else if (got == CLAIM_UNKNOWN) {
+        undo_claim(d, token);
+        if (worker_must_end(&d->w))
+            return false; /* its slot tells what is left to be undone */
+    } else {
+        ms wait = d->claim.wait_ms;
+
+        board_look_by(b, clock_boot_ms() +
+                             (wait > LOOK_LEAST_MS ? wait : LOOK_LEAST_MS));
+    }
+    board_idle(b, slot);
+    worker_deadline(&d->w, 0);
+    return got == CLAIM_GOT;
+}
+
+/* ---- the loop */
+
+static bool may_claim(const struct worker *w)
+{
+    return w->words.open && !w->words.paused[QUEUE_WEBHOOK];
+}
+
+static void loop(struct deliverer *d)
+{
+    struct worker *w = &d->w;
+    int fd = board_work_fd(w->board);
+    bool more = false;
+
+    worker_wait(w, -1, 0);
+    while (!worker_must_end(w)) {
+        ms wait = LOOK_EVERY_MS;
+
+        if (may_claim(w) &&
+            (more || board_take(fd) ||
+             board_may_look(w->board, clock_boot_ms(), LOOK_EVERY_MS, &wait))) {
+            more = work(d);
+            worker_wait(w, -1, 0);
+            continue;
+        }
+        more = false;
+        worker_wait(w, may_claim(w) ? fd : -1, wait);
+    }
+}
+
+static void deny(void *arg, const char *host, uint16_t port)
+{
+    egress_deny(arg, host, port);
+}
+
+/* Handles are not freed: they end with the process. */
+int deliver_run(void *arg, int slot)
+{
+    static struct deliverer d;
+    const struct roles_task *task = arg;
+
+    if (!worker_open(&d.w, task, slot))
+        return 1;
+    egress_init(&d.egress, task->conf);
+    own_places(task->conf, deny, &d.egress);
+    d.http = http_new(&d.egress, task->conf->webhook_https_only);
+    if (!d.http) {
+        log_note(LOG_ERROR, "deliver.failed", "libcurl cannot be set up");
+        return 1;
+    }
+    d.k.queue = QUEUE_WEBHOOK;
+    d.k.lease_ms = task->conf->webhook_timeout + QUEUE_LEASE_BEYOND_MS;
+    board_begin(task->board, slot);
+    loop(&d);
+    return 0;
+}

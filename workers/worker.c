@@ -1,0 +1,98 @@
+/* worker - see worker.h */
+#include "workers/worker.h"
+
+#include <poll.h>
+#include <signal.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/metrics.h"
+#include "lib/run/proc.h"
+#include "lib/run/sig.h"
+#include "workers/roles.h"
+
+enum {
+    ARENA_BYTES = 64 << 20, /* a batch of events and the rows made of it */
+    SELECT_MS = 2000,
+    SOCKET_MS = 5000,
+    END_MS = 5000,      /* of the grace, to tell what came of a job */
+    LONGEST_MS = 60000, /* of one wait */
+};
+
+static void read_signals(struct worker *w)
+{
+    ms now = clock_boot_ms(), left = w->conf->shutdown_grace_ms - END_MS;
+
+    while (sig_next(w->signal_fd) == SIGTERM) {
+        w->abort_boot = w->stopping || left < 0 ? now : now + left;
+        w->stopping = true;
+    }
+}
+
+static void read_words(struct worker *w)
+{
+    board_read(w->board, &w->words);
+    clock_note_offset(w->words.clock_offset);
+    mongo_set_transactions(w->pool, w->words.transactions);
+}
+
+bool worker_open(struct worker *w, const struct roles_task *task, int slot)
+{
+    static const int signals[] = {SIGTERM};
+    struct mongo_limits limits = mongo_limits_brief(1, SELECT_MS);
+
+    *w = (struct worker){.conf = task->conf, .board = task->board};
+    metrics_join(slot);
+    w->slot = slot;
+    w->signal_fd = sig_open(signals, 1);
+    ctx_init(&w->ctx, task->conf, ARENA_BYTES);
+    limits.socket_ms = SOCKET_MS;
+    w->pool = mongo_pool_new(task->conf, &limits);
+    w->ctx.mongo = w->pool ? mongo_client_new(w->pool) : NULL;
+    if (w->signal_fd < 0 || !w->ctx.mongo) {
+        log_note(LOG_ERROR, "worker.failed", "the stores cannot be opened");
+        return false;
+    }
+    read_words(w);
+    proc_ready(slot);
+    return true;
+}
+
+struct ctx *worker_begin(struct worker *w, ms most)
+{
+    ctx_reset(&w->ctx);
+    w->ctx.deadline = clock_mono_ms() + most;
+    w->ctx.op_ms = most;
+    return &w->ctx;
+}
+
+void worker_wait(struct worker *w, int fd, ms wait)
+{
+    struct pollfd p[] = {{.fd = w->signal_fd, .events = POLLIN},
+                         {.fd = fd, .events = POLLIN}};
+
+    if (wait > LONGEST_MS)
+        wait = LONGEST_MS;
+    (void)poll(p, 2, wait > 0 ? (int)wait : 0);
+    read_signals(w);
+    read_words(w);
+}
+
+bool worker_must_end(const struct worker *w)
+{
+    return w->stopping || w->words.draining;
+}
+
+bool worker_must_abort(void *worker)
+{
+    struct worker *w = worker;
+
+    read_signals(w);
+    return w->stopping && clock_boot_ms() >= w->abort_boot;
+}
+
+void worker_deadline(const struct worker *w, ms boot)
+{
+    proc_deadline(w->slot, boot);
+}
