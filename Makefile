@@ -122,9 +122,11 @@ $(B)/tests/unit/test_%: $(B)/obj/tests/unit/test_%.o \
 		$(B)/obj/tests/unit/support.o $(B)/obj/tests/unit/redis.o \
 		$(B)/obj/tests/unit/mongod.o \
 		$(B)/obj/tests/unit/coord.o $(B)/obj/tests/unit/rig.o \
-		$(B)/obj/tests/unit/home.o $(B)/obj/tests/unit/gen_bson.o \
-		$(B)/obj/tests/unit/gen_filter.o $(LIBS)
+		$(B)/obj/tests/unit/home.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ -lcmocka $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
+
+$(B)/tests/unit/test_match_mongod: $(B)/obj/tests/unit/gen_bson.o \
+	$(B)/obj/tests/unit/gen_filter.o
 
 $(B)/tests/platform/test_%: $(B)/obj/tests/platform/test_%.o \
 		$(B)/obj/tests/unit/support.o $(LIBS)

@@ -75,11 +75,12 @@ struct bwalk bwalk_of(const uint8_t *doc, size_t n)
 
 bool bwalk_next(struct bwalk *w, struct belem *out)
 {
-    const uint8_t *key = w->doc + w->at + 1, *nul;
+    const uint8_t *key, *nul;
     uint32_t left;
 
     if (w->at + 1 >= w->n)
         return false;
+    key = w->doc + w->at + 1;
     nul = memchr(key, '\0', w->n - w->at - 1);
     if (!nul)
         return false;
