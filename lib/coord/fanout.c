@@ -280,7 +280,8 @@ static void append_pipeline(bson_t *cmd, const bson_t *documents,
                 "$ts", "}", BCON_INT64(1000), "]", "}", "]", "}", "}", "}", "{",
                 "$sort", "{", "place", BCON_INT32(1), "_id", BCON_INT32(1), "}",
                 "}", "{", "$limit", BCON_INT32(FANOUT_EVENTS_MAX), "}", "]",
-                "cursor", "{", "batchSize", BCON_INT32(FANOUT_EVENTS_MAX), "}");
+                "hint", "document_1", "cursor", "{", "batchSize",
+                BCON_INT32(FANOUT_EVENTS_MAX), "}");
 }
 
 static int64_t cursor_of(const bson_t *reply)

@@ -299,13 +299,14 @@ static enum err append_attempt(struct ctx *c, bson_t *set,
     return OK;
 }
 
-static enum job_state state_after(enum job_verdict v)
+/* What is sent once is no dead letter: it is never delivered again. */
+static enum job_state state_after(enum job_verdict v, bool once)
 {
     switch (v) {
     case VERDICT_DONE:
         return JOB_DONE;
     case VERDICT_DEAD:
-        return JOB_DEAD;
+        return once ? JOB_LOST : JOB_DEAD;
     case VERDICT_RETRY:
         break;
     }
@@ -315,7 +316,7 @@ static enum job_state state_after(enum job_verdict v)
 static enum err finish_row(struct ctx *c, const struct claim *cl,
                            const struct job_result *r, int64_t *out_n)
 {
-    enum job_state st = state_after(r->verdict);
+    enum job_state st = state_after(r->verdict, cl->job.once);
     struct queue_move m = {
         .id = cl->job.id, .token = str_of(cl->token), .kept = cl->job.ordered};
     bson_t *set = mongo_bson(c);
@@ -335,7 +336,7 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
                     QUEUE_NOW_AND(r->delay_ms));
     else
         queue_append_end(set, c->conf, st, cl->job.once,
-                         st == JOB_DEAD ? r->reason : NULL);
+                         st == JOB_DONE ? NULL : r->reason);
     m.pipeline = queue_pipeline(c, set, st != JOB_WAITING);
     return queue_change_held(c, &m, out_n);
 }

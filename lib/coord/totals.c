@@ -8,7 +8,8 @@
 #include "lib/data/mongo.h"
 
 enum {
-    ROWS_MAX = 10000 /* subscribers in one answer */
+    ROWS_MAX = 10000, /* subscribers in one answer */
+    SLACK_MOST_MS = 1000
 };
 
 #define WALL_MOST INT64_C(8640000000000000) /* ECMA-262, 21.4.1.1 */
@@ -88,6 +89,14 @@ static str subscriber_of(str id, str queue)
     return rest;
 }
 
+/* The window as it is kept: lengthened by the slack of its grants. */
+static ms window_ms(const struct conf *conf)
+{
+    ms window = conf->webhook_rate_limit_window_ms, slack = window / 50;
+
+    return window + (slack < SLACK_MOST_MS ? slack : SLACK_MOST_MS);
+}
+
 /* `;` follows `:`. What is not an array has no grants. */
 static void append_totals(struct ctx *c, bson_t *cmd, str queue)
 {
@@ -104,9 +113,9 @@ static void append_totals(struct ctx *c, bson_t *cmd, str queue)
                 "$size", "{", "$filter", "{", "input", "{", "$cond", "[", "{",
                 "$isArray", "$grants", "}", "$grants", "[", "]", "]", "}",
                 "cond", "{", "$gt", "[", "$$this", "{", "$subtract", "[",
-                "$$NOW", BCON_INT64(c->conf->webhook_rate_limit_window_ms), "]",
-                "}", "]", "}", "}", "}", "}", "}", "}", "]", "cursor", "{",
-                "batchSize", BCON_INT32(ROWS_MAX + 1), "}");
+                "$$NOW", BCON_INT64(window_ms(c->conf)), "]", "}", "]", "}",
+                "}", "}", "}", "}", "}", "]", "cursor", "{", "batchSize",
+                BCON_INT32(ROWS_MAX + 1), "}");
 }
 
 static int by_subscriber(const void *a, const void *b)

@@ -291,6 +291,34 @@ static enum err modify_lightly(struct ctx *c, struct work *w,
 
 /* ---- */
 
+static enum err insert_alone(struct ctx *c, void *arg, bool doubtful)
+{
+    struct work *w = arg;
+    enum err err = transact(c, w, insert_turn);
+
+    if (err && mongo_is_unfit(c)) {
+        ctx_forgive(c);
+        return insert_lightly(c, w);
+    }
+    if (err == ERR_DUPLICATE_KEY && (doubtful || mongo_is_in_doubt(c)) &&
+        store_has(c, w->collection, w->event.doc)) {
+        ctx_forgive(c);
+        return OK;
+    }
+    return err;
+}
+
+/* Its row is the same in all turns: no order is taken. */
+static enum err insert_with_others(struct ctx *c, struct work *w)
+{
+    bson_t *row;
+    enum err err = event_row(c, &w->event, &row);
+
+    if (err)
+        return err;
+    return shared_change(c, w->collection, w->event.doc, row, insert_alone, w);
+}
+
 enum err change_insert(struct ctx *c, const struct change *how,
                        const char *collection, const bson_t *doc)
 {
@@ -302,17 +330,11 @@ enum err change_insert(struct ctx *c, const struct change *how,
     if (!w.command || !take_id(&w.event, doc))
         return ctx_no_memory(c);
     if (how->light)
-        return insert_lightly(c, &w);
-    err = transact(c, &w, insert_turn);
-    if (err && mongo_is_unfit(c)) {
-        ctx_forgive(c);
-        return insert_lightly(c, &w);
-    }
-    if (err == ERR_DUPLICATE_KEY && mongo_is_in_doubt(c) &&
-        store_has(c, collection, doc)) {
-        ctx_forgive(c);
-        return OK;
-    }
+        err = insert_lightly(c, &w);
+    else if (how->interest.ordered)
+        err = insert_alone(c, &w, false);
+    else
+        err = insert_with_others(c, &w);
     return err;
 }
 

@@ -30,7 +30,7 @@ struct combine {
     struct combine_op *waiting, **last; /* in order of arrival */
     int leaders, leaders_max;
     int under_way;   /* operations whose command has not ended */
-    int64_t wait_ns; /* half a millisecond; tests change it */
+    int64_t wait_ns; /* half a millisecond; may be changed before use */
 };
 
 void combine_init(struct combine *k, int leaders_max);

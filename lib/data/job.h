@@ -6,8 +6,8 @@
  *            v                                |
  *   insert -> waiting --start (lease)--> leased --finish--> done | dead
  *            ^   |                          |
- *            |   +--webhook deleted--> cancelled     a `once` row whose worker
- *            +------------replay------- dead, done   died: lost
+ *            |   +--webhook deleted--> cancelled    a `once` row that failed
+ *            +------------replay------- dead, done  or whose worker died: lost
  *
  * Only lib/coord/queue.c moves a row. The first two states carry open: true,
  * the others endAt and exp (when the row is removed).

@@ -130,6 +130,7 @@ MUST_CHECK bool mongo_try(struct ctx *c, const bson_t *cmd, bool writing,
 enum mongo_shared {
     MONGO_GETS,
     MONGO_INSERTS,
+    MONGO_CHANGES, /* transactions: an insert and its event */
     MONGO_SHARED_N
 };
 struct combine *mongo_combine(struct ctx *c, enum mongo_shared which);

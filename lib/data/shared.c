@@ -2,6 +2,7 @@
 #include "lib/data/shared.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/metrics.h"
 #include "lib/data/combine.h"
 #include "lib/data/mongo_error.h"
 
@@ -60,13 +61,12 @@ static struct part part_of(const struct ctx *c, const char *collection)
                          .begun = clock_mono_ms()};
 }
 
-/* A shared command ends before the request that has the least time left. */
-static bool try_together(struct ctx *c, const struct part *first,
-                         const bson_t *cmd, bool writing, bson_t *reply)
+/* What is shared ends before the request that has the least time left; gives
+ * the own deadline back. */
+static ms limit_to_all(struct ctx *c, const struct part *first)
 {
     const struct combine_op *op = &first->op;
     ms own = c->deadline;
-    bool done;
 
     for (; op; op = op->next) {
         ms other = ((const struct part *)(const void *)op)->deadline;
@@ -74,7 +74,15 @@ static bool try_together(struct ctx *c, const struct part *first,
         if (other < c->deadline)
             c->deadline = other;
     }
-    done = mongo_try(c, cmd, writing, reply);
+    return own;
+}
+
+static bool try_together(struct ctx *c, const struct part *first,
+                         const bson_t *cmd, bool writing, bson_t *reply)
+{
+    ms own = limit_to_all(c, first);
+    bool done = mongo_try(c, cmd, writing, reply);
+
     c->deadline = own;
     return done;
 }
@@ -270,4 +278,80 @@ enum err shared_insert(struct ctx *c, const char *collection, const bson_t *doc,
     }
     mongo_op_used(c, clock_mono_ms() - mine.part.begun);
     return alone(c, collection, doc, true);
+}
+
+/* ---- a document and its event */
+
+struct change_op {
+    struct part part;
+    const bson_t *doc, *row;
+    bool stored, doubt;
+};
+
+static struct change_op *next_change(const struct change_op *x)
+{
+    return (struct change_op *)(void *)x->part.op.next;
+}
+
+static enum err insert_all(struct ctx *c, const struct change_op *first,
+                           bool rows)
+{
+    const char *collection = rows ? "_outbox" : first->part.op.key;
+    bson_t *cmd = mongo_bson(c), *reply, list;
+    uint32_t n = 0;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BSON_APPEND_UTF8(cmd, "insert", collection);
+    BSON_APPEND_ARRAY_BEGIN(cmd, "documents", &list);
+    for (const struct change_op *x = first; x; x = next_change(x))
+        bson_append_document(&list, index_of(n++), -1, rows ? x->row : x->doc);
+    bson_append_array_end(cmd, &list);
+    return mongo_write(c, cmd, &reply, NULL);
+}
+
+static enum err change_turn(struct ctx *c, void *arg)
+{
+    enum err err = insert_all(c, arg, false);
+
+    return err ? err : insert_all(c, arg, true);
+}
+
+static void change_together(struct ctx *c, struct change_op *first)
+{
+    ms own = limit_to_all(c, &first->part);
+    bool doubt = false;
+    bool done = mongo_try_transaction(c, change_turn, first, &doubt);
+
+    c->deadline = own;
+    for (struct change_op *x = first; x; x = next_change(x)) {
+        x->stored = done;
+        x->doubt = doubt;
+        metrics_add(METRIC_EVENTS, 0, done);
+    }
+}
+
+enum err shared_change(struct ctx *c, const char *collection, const bson_t *doc,
+                       const bson_t *row, shared_change_alone alone, void *arg)
+{
+    struct combine *k = mongo_combine(c, MONGO_CHANGES);
+    struct change_op mine = {
+        .part = part_of(c, collection), .doc = doc, .row = row};
+    bool is_alone = false;
+    enum err err = OK;
+
+    if (doc->len > DOCUMENT_MAX)
+        return alone(c, arg, false);
+    if (combine_begin(k, &mine.part.op)) {
+        is_alone = !mine.part.op.next;
+        if (is_alone)
+            err = alone(c, arg, false);
+        else
+            change_together(c, &mine);
+        combine_end(k, &mine.part.op);
+    }
+    if (is_alone || mine.stored)
+        return err;
+    mongo_op_used(c, clock_mono_ms() - mine.part.begun);
+    return alone(c, arg, mine.doubt);
 }

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * shared - reads by id and inserts that share a command with those of other
- * threads (combine.h)
+ * shared - reads by id, inserts, and inserts with their events that share
+ * their commands with those of other threads (combine.h)
  *
  * Only a clear result is shared: this document, this stored, this refused.
  * Whatever else comes of the command, each goes its own way after it, by the
@@ -23,3 +23,16 @@ typedef enum err (*shared_insert_alone)(struct ctx *c, const char *collection,
 /* doc has its _id. */
 MUST_CHECK enum err shared_insert(struct ctx *c, const char *collection,
                                   const bson_t *doc, shared_insert_alone alone);
+
+/* As it goes alone; doubtful: see above. */
+typedef enum err (*shared_change_alone)(struct ctx *c, void *arg,
+                                        bool doubtful);
+
+/*
+ * Inserts doc and the row of its event in one transaction, which it shares
+ * with others of this collection where many come at a time: one command
+ * inserts all documents, one all rows, one commits. doc has its _id.
+ */
+MUST_CHECK enum err shared_change(struct ctx *c, const char *collection,
+                                  const bson_t *doc, const bson_t *row,
+                                  shared_change_alone alone, void *arg);

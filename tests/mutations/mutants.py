@@ -212,6 +212,56 @@ MUTANTS = [
         "if (!can_ask_redis(t->w))",
         "test_keeper",
     ),
+    # the fan-out
+    Mutant(
+        "newer event fanned out before an older one",
+        COORD + "fanout.c",
+        "enum err err = read_older(b, &full);",
+        "enum err err = OK; full = false; (void)read_older;",
+        "test_fanout_order",
+    ),
+    Mutant(
+        "newer event fanned out before older ones that were not read",
+        COORD + "fanout.c",
+        "b->usable = i + 1;",
+        "b->usable = b->n;",
+        "test_fanout_order",
+    ),
+    Mutant(
+        "deliveries kept by one server only",
+        COORD + "fanout_rows.c",
+        "mongo_write_majority(r->c, &r->cmd, &reply)",
+        "mongo_write(r->c, &r->cmd, &reply, NULL)",
+        "test_fanout",
+    ),
+    Mutant(
+        "event of subscriptions that are not known yet",
+        COORD + "fanout.c",
+        "if (is_ahead(b, &b->items[i].event))",
+        "if (0 && is_ahead(b, &b->items[i].event))",
+        "test_fanout",
+    ),
+    Mutant(
+        "figures stored by an older term",
+        COORD + "figures.c",
+        '"$gt", BCON_INT64(term)',
+        '"$gt", BCON_INT64(INT64_MAX)',
+        "test_figures",
+    ),
+    Mutant(
+        "deliveries of webhooks that are there cancelled",
+        COORD + "sweep.c",
+        "err = find_webhooks(c, ids, &there); if (err == OK) take_out(ids, &there);",
+        "(void)find_webhooks, (void)take_out, (void)there;",
+        "test_sweep",
+    ),
+    Mutant(
+        "dead letter removed that was replayed",
+        COORD + "sweep.c",
+        '"}", "st", BCON_UTF8(job_state_name(JOB_DEAD)), "}", "limit"',
+        '"}", "}", "limit"',
+        "test_sweep",
+    ),
     # who is there
     Mutant(
         "the dead live on",

@@ -340,3 +340,30 @@ def test_pause_holds_all_and_loses_nothing(api, receiver, db):
     resumed = time.monotonic()
     assert hook.wait(1)[0].t - resumed < 1.5
     hook.wait_state(db, "done", 10)
+
+
+# ---- Redis away where it is required
+
+
+def test_required_redis_holds_all_until_it_is_back(own, receiver):
+    settings = {"REDIS_URL": own.redis_url, "CLUSTER_REQUIRE_REDIS": "true"}
+    with instance(own, **settings) as api, own.client() as db:
+        hook = Hook(api, receiver)
+        hook.insert(n=1)
+        hook.wait_state(db, "done")
+        own.redis.pause()
+        try:
+            rows = db[api.database]["_instances"]
+            name = api.env["CLUSTER_INSTANCE_ID"]
+            wait_until("it misses Redis", lambda: not rows.find_one(name)["redisOk"])
+            wait_until(
+                "it is degraded", lambda: rows.find_one(name)["mode"] == "degraded"
+            )
+            hook.insert(n=2)
+            wait_until("its job is there", lambda: len(hook.jobs(db)) == 2)
+            time.sleep(1.5)  # some looks
+            assert hook.count() == 1
+        finally:
+            own.redis.cont()
+        back = time.monotonic()
+        assert hook.wait(2)[1].t - back < 5

@@ -25,6 +25,7 @@ from hooks import (
     wait_deliveries,
 )
 from receiver import Receiver
+from test_metrics import scrape, value
 
 SETTINGS = LOOPBACK | {
     "workers": True,
@@ -264,10 +265,21 @@ def test_state_counts_what_there_is(api, collection, hook):
     wait_deliveries(api, one, "dead", 2)
     state = wait_until(
         "they are counted",
-        lambda: (s := queue(api))["deadLetters"] == before["deadLetters"] + 2 and s,
+        lambda: (s := queue(api))["deadLetters"] == before["deadLetters"] + 2
+        and s["failed"] >= before["failed"] + 2
+        and s,
         15,
     )
-    assert state["failed"] >= before["failed"] + 2
+    text = wait_until(
+        "the figures are the same",
+        lambda: value(t := scrape(api), "sqlfree_webhook_dead_letters")
+        == state["deadLetters"]
+        and t,
+    )
+    assert value(text, "sqlfree_webhook_queue_jobs") == 0
+    assert value(text, "sqlfree_webhook_breakers_open") == 0
+    told = api.get("/metrics?format=json").json()["metrics"]
+    assert told["services"]["webhooks"]["deadLetters"] == state["deadLetters"]
     assert state["queue"] == {
         name: state[name]
         for name in ("waiting", "active", "delayed", "completed", "failed")
@@ -277,6 +289,27 @@ def test_state_counts_what_there_is(api, collection, hook):
     assert status["services"]["webhooks"].keys() == state.keys()
     health = api.get("/api/cluster/health").json()["health"]
     assert health["components"]["webhooks"]["healthy"] is True
+    assert health["components"]["webhooks"]["status"] == "healthy"
+
+
+def test_oldest_and_breakers_are_figures(servers, receiver, collection):
+    """Ten failures in a row open it; what waits behind it grows old."""
+    with Instance(servers, **SETTINGS) as api:
+        one = register(api, receiver.url(f"/status/500/{collection}"), collection)
+        fire(api, collection, 12)
+        wait_deliveries(api, one, "dead", 10)
+        wait_until(
+            "it is open",
+            lambda: value(scrape(api), "sqlfree_webhook_breakers_open") == 1,
+            20,
+        )
+        wait_until(
+            "what waits is seen",
+            lambda: value(t := scrape(api), "sqlfree_webhook_queue_jobs") > 0
+            and value(t, "sqlfree_webhook_queue_oldest_seconds") > 1,
+            20,
+        )
+        assert queue(api)["oldestWaitingMs"] > 1000
 
 
 def test_statistics_survive_restarts(servers, receiver, collection):
@@ -431,6 +464,38 @@ def test_test_without_workers_is_taken_back(servers, receiver, collection):
         assert sent.json["event"] == "create"
 
 
+def cancelled(api, one: str) -> bool:
+    return len(deliveries(api, one, "status=cancelled")) == 1
+
+
+def test_test_that_nobody_waits_for_is_taken_back(servers, receiver, collection):
+    with Instance(servers, **SETTINGS | {"workers": False}) as api:
+        one = register(api, receiver.url(f"/ok/{collection}"), collection)
+        c = api.connect()
+        c.request("POST", f"/api/webhooks/{one}/test", body=b"")
+        wait_until("it is there", lambda: len(deliveries(api, one)) == 1, 4)
+        assert not cancelled(api, one)
+        c.close()
+        wait_until("it is taken back", lambda: cancelled(api, one), 3)
+
+
+def test_test_while_the_server_stops_is_taken_back(servers, receiver, collection):
+    settings = SETTINGS | {"workers": False, "DRAIN_DELAY_MS": "300"}
+    with Instance(servers, **settings) as api:
+        one = register(api, receiver.url(f"/ok/{collection}"), collection)
+        got = []
+        asking = threading.Thread(target=lambda: got.append(try_it(api, one)))
+        asking.start()
+        wait_until("it is there", lambda: len(deliveries(api, one)) == 1, 4)
+        begun = time.monotonic()
+        api.app.signal(signal.SIGTERM)
+        asking.join(10)
+        assert got and got[0].code() == "OVERLOADED"
+        assert time.monotonic() - begun < 3
+        rows = list(api.servers.client()[api.database]["_jobs"].find())
+        assert [row["st"] for row in rows] == ["cancelled"]
+
+
 def test_a_quarter_of_the_threads_may_wait_for_tests(
     api, receiver, collection, hook
 ):
@@ -483,6 +548,31 @@ def test_roles(servers):
         assert ask("admin", "GET", f"{queued}/dead-letters") == 200
         assert ask("admin", "POST", f"{queued}/queue/resume") == 200
         assert ask("admin", "GET", "/api/webhooks/stats") == 200
+
+
+def test_webhooks_that_cannot_be_read_are_a_warning(servers, collection, db):
+    def warned(api) -> bool:
+        return "webhooks could not be read" in " ".join(
+            api.get("/health").json()["warnings"]
+        )
+
+    with Instance(servers) as api:
+        fire(api, collection)
+        assert not warned(api)
+        table = db[api.database]
+        table["other"].insert_one({})
+        table.drop_collection("_webhooks")
+        fails = {"$project": {"url": {"$divide": [1, 0]}}}
+        table.command("create", "_webhooks", viewOn="other", pipeline=[fails])
+        table["_cluster"].update_one({"_id": "subs"}, {"$inc": {"ver": 1}})
+
+        def writes_and_sees(wanted: bool) -> bool:
+            fire(api, collection)
+            return warned(api) is wanted
+
+        wait_until("it is said", lambda: writes_and_sees(True), 20)
+        table.drop_collection("_webhooks")
+        wait_until("it is over", lambda: writes_and_sees(False), 10)
 
 
 def test_answers_come_while_mongodb_hangs():

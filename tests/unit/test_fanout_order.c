@@ -114,6 +114,35 @@ static void newer_waits_for_many_older_ones(void **state)
     assert_int_equal(waiting_events(c), 0);
 }
 
+/* Neither the length of the outbox nor other documents matter. */
+static void looks_cost_what_they_find(void **state)
+{
+    static const struct fanout_share half = {0, 2};
+    struct ctx *c = *state;
+    struct event e;
+
+    ordered(c, HOOK_A);
+    for (int i = 0; i < 5; i++) {
+        e = event_of(i % 2);
+        e.ord = i + 1;
+        put_part(c, &e, 0);
+    }
+    fill(c, 500, e.ts + 60000);
+    (void)mongod_do(c, BCON_NEW("profile", BCON_INT32(2)));
+    (void)turn_of(c, &half);
+    (void)mongod_do(c, BCON_NEW("profile", BCON_INT32(0)));
+    assert_int_equal(
+        count(c, "system.profile",
+              BCON_NEW("command.find", COLLECTION, "planSummary",
+                       "IXSCAN { ts: 1 }", "hasSortStage", BCON_NULL)),
+        1);
+    assert_int_equal(
+        count(c, "system.profile",
+              BCON_NEW("command.aggregate", COLLECTION, "keysExamined", "{",
+                       "$lt", BCON_INT32(200), "}")),
+        1);
+}
+
 static void group_is_of_webhook_and_document(void **state)
 {
     struct ctx *c = *state;
@@ -306,6 +335,7 @@ int main(void)
         CASE(older_without_a_number_comes_first),
         CASE(older_of_another_share_comes_first),
         CASE(newer_waits_for_many_older_ones),
+        CASE(looks_cost_what_they_find),
         CASE(group_is_of_webhook_and_document),
         CASE(rows_of_strangers_hold_up_nobody),
         CASE(ids_of_strangers_hold_up_nobody),
