@@ -309,8 +309,8 @@ MUTANTS = [
     Mutant(
         "finished with any token",
         COORD + "queue_rows.c",
-        '"lease.tok", BCON_UTF8(token.p), "}", "u", BCON_ARRAY(pipeline)',
-        '"}", "u", BCON_ARRAY(pipeline)',
+        '"lease.tok", BCON_UTF8(m->token.p), "}", "u"',
+        '"}", "u"',
         "test_queue",
     ),
     Mutant(
