@@ -34,8 +34,9 @@ FNR == 1 {
         flag("coord never includes run")
     if (header ~ /^(fcgi-app|workers|cli)\// && index(header, folder "/") != 1)
         flag("programs are included by nobody else")
-    door("^(mongoc|bson|json-c)/|^(mongoc|bson|csv|zip|expat|pcre2)[.]h$",
+    door("^(mongoc|bson|json-c)/|^(mongoc|bson|csv|zip|expat)[.]h$",
          "^lib/data/[^/]*[.][ch]$", "data library")
+    door("^pcre2[.]h$", "^lib/data/regex[.]c$", "PCRE2")
     door("^hiredis/", "^lib/coord/[^/]*[.]c$", "hiredis")
     door("^(curl/|duktape|seccomp)", "^lib/run/.*[.]c$", "run library")
     door("^fcgi(app|_stdio|_config|misc|os)[.]h$",

@@ -570,9 +570,9 @@ def test_webhooks_that_cannot_be_read_are_a_warning(servers, collection, db):
             fire(api, collection)
             return warned(api) is wanted
 
-        wait_until("it is said", lambda: writes_and_sees(True), 20)
+        wait_until("it is said", lambda: writes_and_sees(True), 60)
         table.drop_collection("_webhooks")
-        wait_until("it is over", lambda: writes_and_sees(False), 10)
+        wait_until("it is over", lambda: writes_and_sees(False), 30)
 
 
 def test_answers_come_while_mongodb_hangs():
