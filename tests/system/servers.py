@@ -145,7 +145,7 @@ class Process:
 
 
 class Servers:
-    """A one-node replica set and a Redis. Redis keeps its data over
+    """A one-node replica set (or a lone mongod) and a Redis. Redis keeps its data over
     restart_redis(empty=False) only; with `appendonly` it writes them at once,
     so that they outlive kill(), too."""
 
@@ -154,7 +154,9 @@ class Servers:
         cache_gb: float = 0.25,
         appendonly: bool = False,
         redis_env: dict | None = None,
+        replica_set: bool = True,
     ) -> None:
+        self.replica_set = replica_set
         self.cache_gb = cache_gb
         self.appendonly = appendonly
         self.redis_env = redis_env or {}
@@ -172,7 +174,8 @@ class Servers:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0"
+        more = "?replicaSet=rs0" if self.replica_set else ""
+        return f"mongodb://127.0.0.1:{self.port}/{more}"
 
     @property
     def redis_url(self) -> str:
@@ -183,10 +186,13 @@ class Servers:
         data = self.folder / "mongo"
         data.mkdir(exist_ok=True)
         argv = [mongod.strip(), "--dbpath", data, "--port", self.port]
-        argv += ["--bind_ip", "127.0.0.1", "--replSet", "rs0", "--noscripting"]
+        argv += ["--bind_ip", "127.0.0.1", "--noscripting"]
+        argv += ["--replSet", "rs0"] if self.replica_set else []
         argv += ["--wiredTigerCacheSizeGB", self.cache_gb, "--nounixsocket"]
         self.mongod = Process(self.folder, "mongod", argv)
         wait_until("mongod listens", lambda: can_connect(self.port), 60)
+        if not self.replica_set:
+            return
         script = ROOT / "conf/dev/replica_set.py"
         subprocess.run([sys.executable, script, str(self.port)], check=True)
 
