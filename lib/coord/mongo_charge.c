@@ -153,7 +153,7 @@ static enum err send(struct ctx *c, const struct terms *t, str job,
                 "$add", "[", "{", "$arrayElemAt", "[", "$grants",
                 BCON_INT64(-t->limit), "]", "}", BCON_INT64(t->window_ms + 1),
                 "]", "}", "$$NOW", "]", "}", BCON_INT64(0), "]", "}", "}");
-    return mongo_write(c, cmd, out, NULL);
+    return queue_write(c, cmd, out);
 }
 
 static void judge(const bson_t *row, struct charge *out)
@@ -336,7 +336,7 @@ enum err mongo_queue_settle(struct ctx *c, enum job_queue q, str lim, str token,
     if (err)
         return err;
     BCON_APPEND(cmd, "update", QUEUE_LIMITS, "updates", BCON_ARRAY(updates));
-    return mongo_write(c, cmd, &reply, NULL);
+    return queue_write(c, cmd, &reply);
 }
 
 enum err mongo_queue_drop(struct ctx *c, str token)
@@ -350,5 +350,5 @@ enum err mongo_queue_drop(struct ctx *c, str token)
     BCON_APPEND(cmd, "update", QUEUE_LIMITS, "updates", "[", "{", "q", "{",
                 "fl.tok", BCON_UTF8(token.p), "}", "u", BCON_ARRAY(p), "multi",
                 BCON_BOOL(true), "}", "]");
-    return mongo_write(c, cmd, &reply, NULL);
+    return queue_write(c, cmd, &reply);
 }

@@ -8,8 +8,10 @@
  *
  * The lease in the job row decides: a row is started, finished and given back
  * by its claim token only, and a stale token changes nothing. The claim path
- * (mongo_queue.c) only finds what may run: turns, limits, caps. This file alone
- * changes the state of a row. All calls are safe to repeat with the same token.
+ * (mongo_queue.c) only finds what may run: turns, limits, caps. The files of
+ * the queue (queue_*.c) alone change the state of a row, and count deliveries
+ * that ended and claims that a limit refused in the metrics. All calls are safe
+ * to repeat with the same token.
  */
 #include "lib/base/id.h"
 #include "lib/data/job.h"
@@ -96,15 +98,18 @@ enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
                                 const struct claim *cl,
                                 const struct job_result *r);
 
-/* It was not sent: the row waits again, no attempt, no limit consumed. */
+/* It was not sent: the row waits again, no attempt, no limit consumed. DONE
+ * too when the lease was lost: the token holds nothing any more. */
 enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
                                    const struct claim *cl);
 
 /*
  * On behalf of a claim whose reply was lost or whose worker died: the row with
  * this token waits again (died: stalls + 1, no attempt; a `once` row that was
- * started is lost; the second death is poison), its charge is removed. A row
- * that was finished is counted if its worker could not. *out_n: rows freed.
+ * started is lost; the second death is poison), its charge is removed; the
+ * grant of a worker that died while it had the row stays, as its request may
+ * have been sent. A row that was finished is counted if its worker could not.
+ * *out_n: rows freed.
  */
 MUST_CHECK enum err queue_recover(struct ctx *c, str token, bool died,
                                   int64_t *out_n);
@@ -121,8 +126,8 @@ MUST_CHECK enum err queue_unhold(struct ctx *c, enum job_queue q, str lim);
 MUST_CHECK enum err queue_cancel(struct ctx *c, enum job_queue q,
                                  str subscriber, int64_t *out_n);
 
-/* Same ids and body, attempts from 0. ERR_BAD_ID, ERR_DELIVERY_NOT_FOUND,
- * ERR_WRONG_STATE. */
+/* Same ids and body, attempts from 0. ERR_BAD_ID, ERR_DELIVERY_NOT_FOUND;
+ * ERR_WRONG_STATE unless it has succeeded or is dead; ERR_WEBHOOK_NOT_FOUND. */
 MUST_CHECK enum err queue_replay(struct ctx *c, str delivery_id,
                                  const bson_t **out_row);
 
@@ -135,7 +140,9 @@ struct queue_dead {
 struct queue_replayed {
     int64_t replayed, skipped, remaining;
 };
-/* At most 1000 a call, oldest first. */
+/* At most 1000 a call, oldest first. skipped: rows of deleted webhooks that
+ * were met on the way; remaining: the others, with such rows that were not met.
+ */
 MUST_CHECK enum err queue_replay_dead(struct ctx *c, enum job_queue q,
                                       const struct queue_dead *which,
                                       struct queue_replayed *out);

@@ -18,6 +18,13 @@
     "{", "$add", "[", "$$NOW", BCON_INT64(span), "]", "}"
 #define QUEUE_PLUS(path, n) "{", "$add", "[", path, BCON_INT64(n), "]", "}"
 
+/*
+ * A write that the primary alone has done. What is lost with it is done again
+ * by who comes next: a delivery of the same id. (Since MongoDB 5 the server's
+ * default is majority, and a wait for its journal.)
+ */
+MUST_CHECK enum err queue_write(struct ctx *c, bson_t *cmd, bson_t **out_reply);
+
 /* What has no limits and no turn: the test of a webhook. */
 bool queue_is_test(str lim);
 
@@ -64,9 +71,15 @@ MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id);
 MUST_CHECK enum err queue_return_row(struct ctx *c, str id, str token,
                                      ms wait_ms);
 
-/* A change of the row while the token has it; *out_n 0: it has not. */
-MUST_CHECK enum err queue_change_held(struct ctx *c, str id, str token,
-                                      const bson_t *pipeline, int64_t *out_n);
+/* A change of the row while the token has it. */
+struct queue_move {
+    str id, token;
+    const bson_t *pipeline;
+    bool kept; /* by a majority: what comes next rests on it */
+};
+/* *out_n 0: the token has it not. */
+MUST_CHECK enum err queue_change_held(struct ctx *c, const struct queue_move *m,
+                                      int64_t *out_n);
 
 /* Sets, and unsets lease and `enq` or, as the row ends, `open`. NULL: no
  * memory. */

@@ -10,12 +10,12 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
     bool once = bson_has_field(row, "once");
     bool poison = queue_number(row, "stalls") + 1 >= JOB_STALLS_MAX;
     bson_t *set = mongo_bson(c);
-    const bson_t *pipeline;
+    struct queue_move m = {.id = queue_text(row, "_id"), .token = token};
     enum err err;
 
     if (!died) {
         *out_n = 1;
-        return queue_return_row(c, queue_text(row, "_id"), token, 0);
+        return queue_return_row(c, m.id, token, 0);
     }
     if (!set)
         return ERR_OVERLOADED;
@@ -25,10 +25,8 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
                          once ? "killed" : "poison");
     else
         BSON_APPEND_UTF8(set, "st", job_state_name(JOB_WAITING));
-    pipeline = queue_pipeline(c, set, once || poison);
-    if (!pipeline)
-        return ERR_OVERLOADED;
-    err = queue_change_held(c, queue_text(row, "_id"), token, pipeline, out_n);
+    m.pipeline = queue_pipeline(c, set, once || poison);
+    err = queue_change_held(c, &m, out_n);
     s->dead = poison && !once;
     if (err == OK && *out_n > 0 && s->dead)
         metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);

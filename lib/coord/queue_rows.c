@@ -10,6 +10,12 @@ enum {
     DAY_MS = 24 * 3600 * 1000
 };
 
+enum err queue_write(struct ctx *c, bson_t *cmd, bson_t **out_reply)
+{
+    BCON_APPEND(cmd, "writeConcern", "{", "w", BCON_INT32(1), "}");
+    return mongo_write(c, cmd, out_reply, NULL);
+}
+
 bool queue_is_test(str lim)
 {
     return str_starts(lim, STR("test:"));
@@ -138,9 +144,9 @@ static enum err send_start(struct ctx *c, const struct candidate *job,
                 IS_MINE, "$starts", QUEUE_PLUS("$starts", (int64_t)1), "]", "}",
                 "}", "]", "}", "$$ROOT", "]", "}", "}", "]");
     append_fields(cmd, token);
-    /* that it was started once must never be forgotten */
-    return job->once ? mongo_write_majority(c, cmd, out)
-                     : mongo_write(c, cmd, out, NULL);
+    /* never forgotten: that it was started once; that its group is taken */
+    return job->once || job->ordered ? mongo_write_majority(c, cmd, out)
+                                     : queue_write(c, cmd, out);
 }
 
 /* Ends an open row that nobody has; once more by $$NOW, if `expr` still is. */
@@ -157,7 +163,7 @@ static enum err end_row(struct ctx *c, str id, const bson_t *expr,
                 BCON_DOCUMENT(expr), "}", "u", "[", "{", "$set",
                 BCON_DOCUMENT(set), "}", "{", "$unset", "[", "open", "lease",
                 "]", "}", "]", "}", "]");
-    err = mongo_write(c, cmd, &reply, NULL);
+    err = queue_write(c, cmd, &reply);
     if (err == OK)
         *out_n = queue_number(reply, "n");
     return err;
@@ -224,18 +230,19 @@ enum err queue_cancel_row(struct ctx *c, str id)
 
 /* ---- what a token holds */
 
-enum err queue_change_held(struct ctx *c, str id, str token,
-                           const bson_t *pipeline, int64_t *out_n)
+enum err queue_change_held(struct ctx *c, const struct queue_move *m,
+                           int64_t *out_n)
 {
     bson_t *cmd = mongo_bson(c), *reply;
     enum err err;
 
-    if (!cmd)
-        return ERR_OVERLOADED;
+    if (!cmd || !m->pipeline)
+        return ctx_no_memory(c);
     BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q", "{", "_id",
-                BCON_UTF8(id.p), "lease.tok", BCON_UTF8(token.p), "}", "u",
-                BCON_ARRAY(pipeline), "}", "]");
-    err = mongo_write(c, cmd, &reply, NULL);
+                BCON_UTF8(m->id.p), "lease.tok", BCON_UTF8(m->token.p), "}",
+                "u", BCON_ARRAY(m->pipeline), "}", "]");
+    err = m->kept ? mongo_write_majority(c, cmd, &reply)
+                  : queue_write(c, cmd, &reply);
     if (err == OK)
         *out_n = queue_number(reply, "n");
     return err;
@@ -254,8 +261,8 @@ const bson_t *queue_pipeline(struct ctx *c, const bson_t *set, bool ends)
 
 enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
 {
+    struct queue_move m = {.id = id, .token = token};
     bson_t *set = mongo_bson(c);
-    const bson_t *pipeline;
     int64_t n;
 
     if (!set)
@@ -266,9 +273,8 @@ enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
     if (wait_ms > 0)
         BCON_APPEND(set, "runAt", "{", "$max", "[", "$runAt",
                     QUEUE_NOW_AND(wait_ms), "]", "}");
-    pipeline = queue_pipeline(c, set, false);
-    return pipeline ? queue_change_held(c, id, token, pipeline, &n)
-                    : ERR_OVERLOADED;
+    m.pipeline = queue_pipeline(c, set, false);
+    return queue_change_held(c, &m, &n);
 }
 
 /* ---- finish */
@@ -311,8 +317,10 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
                            const struct job_result *r, int64_t *out_n)
 {
     enum job_state st = state_after(r->verdict, cl->job.once);
+    struct queue_move m = {
+        .id = cl->job.id, .token = str_of(cl->token), .kept = cl->job.ordered};
     bson_t *set = mongo_bson(c);
-    const bson_t *result = queue_literal(c, r->result), *pipeline;
+    const bson_t *result = queue_literal(c, r->result);
     enum err err;
 
     if (!set || !result)
@@ -329,10 +337,8 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
     else
         queue_append_end(set, c->conf, st, cl->job.once,
                          st == JOB_DONE ? NULL : r->reason);
-    pipeline = queue_pipeline(c, set, st != JOB_WAITING);
-    return pipeline ? queue_change_held(c, cl->job.id, str_of(cl->token),
-                                        pipeline, out_n)
-                    : ERR_OVERLOADED;
+    m.pipeline = queue_pipeline(c, set, st != JOB_WAITING);
+    return queue_change_held(c, &m, out_n);
 }
 
 enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)

@@ -309,8 +309,8 @@ MUTANTS = [
     Mutant(
         "finished with any token",
         COORD + "queue_rows.c",
-        '"lease.tok", BCON_UTF8(token.p), "}", "u", BCON_ARRAY(pipeline)',
-        '"}", "u", BCON_ARRAY(pipeline)',
+        '"lease.tok", BCON_UTF8(m->token.p), "}", "u"',
+        '"}", "u"',
         "test_queue",
     ),
     Mutant(
@@ -396,6 +396,78 @@ MUTANTS = [
         'if (s->back)\n        append_back(set, token);',
         '',
         "test_queue_recover",
+    ),
+    # workers: what dead children held
+    Mutant(
+        "token of a dead child is forgotten",
+        COORD + "board.c",
+        "if (holds(s)) bury(b, p, s);",
+        "",
+        "test_board",
+    ),
+    Mutant(
+        "old words allow claims",
+        COORD + "board.c",
+        "clock_boot_ms() - out->seen_boot <= BOARD_FRESH_MS;",
+        "true;",
+        "test_board",
+    ),
+    Mutant(
+        "draining ends",
+        COORD + "board.c",
+        "if (w->draining) board_drain(b);",
+        "atomic_store(&b->words.draining, w->draining);",
+        "test_board",
+    ),
+    Mutant(
+        "one turn is given to all",
+        COORD + "board.c",
+        "due <= now_boot && atomic_compare_exchange_strong(&b->next_look, &due,"
+        " now_boot + every)",
+        "due <= now_boot",
+        "test_board",
+    ),
+    Mutant(
+        "given back only once",
+        "workers/leftovers.c",
+        "left->done < again_n",
+        "false",
+        "test_leftovers",
+    ),
+    Mutant(
+        "not given back is done with",
+        "workers/leftovers.c",
+        "if (!give_back(l, c, dead)) {",
+        "if (give_back(l, c, dead), false) {",
+        "test_leftovers",
+    ),
+    Mutant(
+        "death is not told",
+        "lib/run/proc.c",
+        "if (t->o->on_death) t->o->on_death(t->o->arg, i);",
+        "",
+        "test_proc",
+    ),
+    Mutant(
+        "second signal is kept back",
+        "lib/run/proc.c",
+        "t->kill_at = now + t->o->second_ms; signal_all(t, SIGTERM);",
+        "t->kill_at = now + t->o->second_ms;",
+        "test_proc",
+    ),
+    Mutant(
+        "grant is used however late",
+        "workers/deliver_send.c",
+        "if (is_too_late(cl)) return SEND_TOO_LATE;",
+        "",
+        "test_deliver_send",
+    ),
+    Mutant(
+        "Retry-After without a ceiling",
+        "workers/deliver_judge.c",
+        "return wait > JUDGE_HOLD_MAX_MS ? JUDGE_HOLD_MAX_MS : wait;",
+        "return wait;",
+        "test_deliver_judge",
     ),
 ]
 

@@ -367,3 +367,20 @@ def test_required_redis_holds_all_until_it_is_back(own, receiver):
             own.redis.cont()
         back = time.monotonic()
         assert hook.wait(2)[1].t - back < 5
+
+
+# ---- MongoDB away
+
+
+def test_result_is_kept_until_mongodb_is_back(own, receiver):
+    with instance(own, WEBHOOK_TIMEOUT=20000) as api, own.client() as db:
+        hook = Hook(api, receiver, "/slow/1500")
+        hook.insert()
+        hook.wait(1)
+        time.sleep(0.5)  # the journal has its start
+        own.mongod.kill()
+        time.sleep(2)  # its answer has come by now
+        own.start_mongod()
+        job = hook.wait_state(db, "done", seconds=40)
+        assert hook.count() == 1
+        assert (job["tries"], job["starts"], job["stalls"]) == (1, 1, 0)
