@@ -79,12 +79,15 @@ def doubles(receipts: Iterable[Receipt]) -> dict[str, int]:
     return {message: n for message, n in count.items() if n > 1}
 
 
-def check_labelled(receipts: Iterable[Receipt]) -> None:
-    """One message id is one change and one body, and the other way round."""
+def check_labelled(receipts: Iterable[Receipt], repeated: bool = False) -> None:
+    """One message id is one body, and one change has one id. repeated: a web
+    server may have sent a PUT again, whose connection was cut: two changes."""
     bodies: dict[str, bytes] = {}
     changes: dict[tuple, str] = {}
     for r in receipts:
         assert bodies.setdefault(r.message, r.body) == r.body, r.message
+        if repeated:
+            continue
         key = (r.webhook, written_of(r))
         first = changes.setdefault(key, r.message)
         assert first == r.message, f"{key} has the ids {first} and {r.message}"
@@ -102,7 +105,7 @@ def check_order(receipts: Iterable[Receipt]) -> None:
             assert n >= before, f"{key}: {n} came again after {before}"
             continue
         seen.add(r.message)
-        assert n > before, f"{key}: {n} came after {before}"
+        assert n >= before, f"{key}: {n} came after {before}"
         newest[key] = n
 
 

@@ -229,7 +229,7 @@ def test_all_arrive_while_everything_dies_in_turn(own, receiver):
             doubtful = sum(writer.doubtful for writer in writers)
             check_nothing_lost(written, got)
             check_nothing_invented(written, got, doubtful)
-            check_labelled(got)
+            check_labelled(got, repeated=True)
             check_signed(got, secrets)
             if hook["ordered"]:
                 check_order(got)
