@@ -71,13 +71,13 @@ void egress_deny(struct egress *e, const char *host, uint16_t port)
     freeaddrinfo(list);
 }
 
-/* What listens on loopback may listen on the host's other addresses, too. */
+/* What listens on one address of this host may listen on all of them. */
 static bool is_own(const struct egress *e, const struct addr *a, uint16_t port)
 {
     for (size_t i = 0; i < e->own_n; i++)
         if (e->own[i].port == port &&
             (same(&e->own[i].addr, a) ||
-             (is_loopback(&e->own[i].addr) && is_here(a))))
+             (is_here(a) && is_here(&e->own[i].addr))))
             return true;
     return false;
 }

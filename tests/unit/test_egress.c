@@ -139,6 +139,26 @@ static void own_place_on_loopback_is_closed_by_all_names(void **state)
     }
 }
 
+/* It may listen on all addresses of the host, whichever we use ourselves. */
+static void own_place_on_this_host_is_closed_by_all_names(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1", "127.9.9.9", "::1",
+                                        "0.0.0.0"};
+    const struct addr *host = address_of_the_host();
+    char text[32];
+
+    if (!host)
+        return;
+    set_up(*state, "0.0.0.0/0, ::/0");
+    snprintf(text, sizeof text, "%d.%d.%d.%d", host->b[12], host->b[13],
+             host->b[14], host->b[15]);
+    egress_deny(&egress, text, 27017);
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        assert_false(allows(hosts[i], 27017));
+        assert_true(allows(hosts[i], 27018));
+    }
+}
+
 static void own_places_have_a_ceiling(void **state)
 {
     char text[32];
@@ -169,6 +189,7 @@ int main(void)
         cmocka_unit_test(metadata_needs_an_entry_of_its_own),
         cmocka_unit_test(own_places_stay_closed),
         cmocka_unit_test(own_place_on_loopback_is_closed_by_all_names),
+        cmocka_unit_test(own_place_on_this_host_is_closed_by_all_names),
         cmocka_unit_test(own_places_have_a_ceiling),
         cmocka_unit_test(host_that_does_not_resolve_denies_nothing),
     };
