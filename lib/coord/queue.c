@@ -97,10 +97,39 @@ static enum turn judge_stranger(struct ctx *c, const struct turns *t,
     if (err != ERR_WEBHOOK_NOT_FOUND && err != ERR_BAD_ID)
         return TURN_UNKNOWN;
     ctx_forgive(c);
-    err = queue_is_test(job->lim)
-              ? queue_cancel_row(c, job->id)
-              : queue_cancel(c, t->k->queue, job->subscriber, &n);
+    /* this one too when it is what a worker left whose lease is over */
+    err = queue_cancel_row(c, job->id, job->once);
+    if (err == OK && !queue_is_test(job->lim))
+        err = queue_cancel(c, t->k->queue, job->subscriber, &n);
     return err ? TURN_UNKNOWN : TURN_NEXT;
+}
+
+/* The server has answered, but will not do it. */
+static bool is_refused(const struct ctx *c)
+{
+    return c->err != OK && c->err != ERR_DB_UNAVAILABLE &&
+           c->err != ERR_TIME_LIMIT && c->err != ERR_OVERLOADED;
+}
+
+/* A row that it cannot work with must not hold up the other subscribers. What
+ * was done for the token before it said so is undone. */
+static enum turn leave_out(struct ctx *c, const struct turns *t,
+                           const struct candidate *job)
+{
+    int64_t n;
+
+    if (!is_refused(c))
+        return TURN_UNKNOWN;
+    log_note(LOG_WARN, "queue.left_out", STR_FMT ": %s", STR_ARG(job->lim),
+             c->reason);
+    ctx_forgive(c);
+    skip(t->k, job->lim, SKIP_MOST_MS);
+    if (queue_recover(c, str_of(t->out->token), false, &n) != OK) {
+        if (!is_refused(c))
+            return TURN_UNKNOWN;
+        ctx_forgive(c);
+    }
+    return TURN_NEXT;
 }
 
 /* An open row of the group that comes before this one */
@@ -203,7 +232,7 @@ static enum turn start(struct ctx *c, struct turns *t,
     enum err err;
 
     if (result == START_UNKNOWN)
-        return TURN_UNKNOWN;
+        return leave_out(c, t, job);
     if (result == START_OK && job_read(s.row, &t->out->job)) {
         t->out->lease_end_boot = sent_boot + t->k->lease_ms;
         remember_place(t->k, job->lim);
@@ -237,7 +266,7 @@ static enum turn charge(struct ctx *c, struct turns *t,
     case CHARGE_UNKNOWN:
         break;
     }
-    return TURN_UNKNOWN;
+    return leave_out(c, t, job);
 }
 
 static enum turn take_turn(struct ctx *c, struct turns *t)
@@ -285,8 +314,7 @@ static void begin_somewhere(struct claimant *k)
 
 static enum claim_result unknown(struct ctx *c)
 {
-    if (c->err != OK && c->err != ERR_DB_UNAVAILABLE &&
-        c->err != ERR_TIME_LIMIT)
+    if (is_refused(c))
         log_note(LOG_WARN, "queue.refused", "%s", c->reason);
     ctx_forgive(c);
     return CLAIM_UNKNOWN;

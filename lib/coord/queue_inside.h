@@ -63,9 +63,8 @@ struct start {
 enum start_result queue_start(struct ctx *c, const struct candidate *job,
                               struct start *inout);
 
-/* Ends the test of a webhook that waits (or whose lease is over) as cancelled.
- */
-MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id);
+/* Ends a row that waits, or whose lease is over, as cancelled. */
+MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id, bool once);
 
 /* Takes the lease off, no attempt; the row waits at least wait_ms more. */
 MUST_CHECK enum err queue_return_row(struct ctx *c, str id, str token,

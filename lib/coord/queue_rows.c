@@ -212,7 +212,7 @@ enum start_result queue_start(struct ctx *c, const struct candidate *job,
     return err ? START_UNKNOWN : START_GONE;
 }
 
-enum err queue_cancel_row(struct ctx *c, str id)
+enum err queue_cancel_row(struct ctx *c, str id, bool once)
 {
     bson_t *expr = mongo_bson(c), *set = mongo_bson(c);
     int64_t n;
@@ -221,7 +221,7 @@ enum err queue_cancel_row(struct ctx *c, str id)
     if (!expr || !set)
         return ERR_OVERLOADED;
     BCON_APPEND(expr, "$lte", "[", "$lease.until", "$$NOW", "]");
-    queue_append_end(set, c->conf, JOB_CANCELLED, true, NULL);
+    queue_append_end(set, c->conf, JOB_CANCELLED, once, NULL);
     err = end_row(c, id, expr, set, &n);
     if (err == OK && n > 0)
         metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, n);
