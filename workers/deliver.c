@@ -27,7 +27,8 @@ enum {
     AWAY_MS = 500, /* MongoDB does not answer: doubling */
     AWAY_MAX_MS = 2000,
     LIMIT_BEYOND_MS = 5000, /* a child's deadline beyond the job's limit */
-    LEASE_LEFT_MS = 1000,   /* of the lease, when the child is killed */
+    TELL_BEYOND_MS = 8000,  /* the same of telling, beyond the lease: a try that
+                             * began before its end may take so long */
     SLOW_MS = 1000          /* a lost reply may still arrive */
 };
 
@@ -57,13 +58,16 @@ static struct ctx *go_on(struct deliverer *d, ms most)
 
 /* ---- telling what became of a job */
 
-/* r: NULL gives the job back. Repeated until the lease is over. */
+/*
+ * r: NULL gives the job back. Repeated until the lease is over; then the job is
+ * the next one's. Nothing of it is sent any more, so the deadline only ends a child
+ * that is stuck: one that waits for MongoDB must not be counted as a death.
+ */
 static enum finish_result tell(struct deliverer *d, const struct job_result *r)
 {
     const struct claim *cl = &d->claim;
     ms wait = TELL_AGAIN_MS;
 
-    worker_deadline(&d->w, cl->lease_end_boot - LEASE_LEFT_MS);
     for (;;) {
         struct ctx *c = go_on(d, TELL_MS);
         enum finish_result told =
@@ -139,12 +143,14 @@ static void deliver(struct deliverer *d)
                         .may_go_on = may_go_on,
                         .arg = &d->w};
     ms started_wall = clock_server_ms();
+    enum send_result sent;
     struct http_answer a;
 
     board_busy(d->w.board, d->w.slot);
-    if (deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a) ==
-            SEND_ANSWERED &&
-        a.outcome != HTTP_STOPPED)
+    sent = deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim,
+                        &a);
+    worker_deadline(&d->w, d->claim.lease_end_boot + TELL_BEYOND_MS);
+    if (sent == SEND_ANSWERED && a.outcome != HTTP_STOPPED)
         conclude(d, &a, started_wall);
     else
         (void)tell(d, NULL); /* not told: its lease ends */
