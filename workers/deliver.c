@@ -12,9 +12,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
-#include "lib/coord/own.h"
 #include "workers/deliver_judge.h"
 #include "workers/deliver_send.h"
+#include "workers/places.h"
 #include "workers/roles.h"
 #include "workers/worker.h"
 
@@ -35,6 +35,7 @@ enum {
 struct deliverer {
     struct worker w;
     struct egress egress;
+    struct places places;
     struct http *http;
     struct claimant k;
     struct claim claim;
@@ -60,8 +61,9 @@ static struct ctx *go_on(struct deliverer *d, ms most)
 
 /*
  * r: NULL gives the job back. Repeated until the lease is over; then the job is
- * the next one's. Nothing of it is sent any more, so the deadline only ends a child
- * that is stuck: one that waits for MongoDB must not be counted as a death.
+ * the next one's. Nothing of it is sent any more, so the deadline only ends a
+ * child that is stuck: one that waits for MongoDB must not be counted as a
+ * death.
  */
 static enum finish_result tell(struct deliverer *d, const struct job_result *r)
 {
@@ -147,8 +149,8 @@ static void deliver(struct deliverer *d)
     struct http_answer a;
 
     board_busy(d->w.board, d->w.slot);
-    sent = deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim,
-                        &a);
+    sent =
+        deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a);
     worker_deadline(&d->w, d->claim.lease_end_boot + TELL_BEYOND_MS);
     if (sent == SEND_ANSWERED && a.outcome != HTTP_STOPPED)
         conclude(d, &a, started_wall);
@@ -230,6 +232,8 @@ static void loop(struct deliverer *d)
     while (!worker_must_end(w)) {
         ms wait = LOOK_EVERY_MS;
 
+        if (places_are_due(&d->places))
+            places_look(&d->places);
         if (may_claim(w) &&
             (more || board_take(fd) ||
              board_may_look(w->board, clock_boot_ms(), LOOK_EVERY_MS, &wait))) {
@@ -242,11 +246,6 @@ static void loop(struct deliverer *d)
     }
 }
 
-static void deny(void *arg, const char *host, uint16_t port)
-{
-    egress_deny(arg, host, port);
-}
-
 /* Handles are not freed: they end with the process. */
 int deliver_run(void *arg, int slot)
 {
@@ -255,8 +254,7 @@ int deliver_run(void *arg, int slot)
 
     if (!worker_open(&d.w, task, slot))
         return 1;
-    egress_init(&d.egress, task->conf);
-    own_places(task->conf, deny, &d.egress);
+    places_init(&d.places, task->conf, d.w.ctx.mongo, &d.egress);
     d.http = http_new(&d.egress, task->conf->webhook_https_only);
     if (!d.http) {
         log_note(LOG_ERROR, "deliver.failed", "libcurl cannot be set up");

@@ -60,11 +60,11 @@ static void limits_that_cannot_be_read_hold_nobody_else_up(void **state)
 
     world_hook(c, &(struct hook){.n = 1});
     world_hook(c, &(struct hook){.n = 2});
-    (void)mongod_do(
-        c, BCON_NEW("update", "_limits", "updates", "[", "{", "q", "{", "_id",
-                    BCON_UTF8(world_limits_id(c, 1).p), "}", "u", "{", "$set",
-                    "{", "hold", "x", "}", "}", "upsert", BCON_BOOL(true), "}",
-                    "]", "bypassDocumentValidation", BCON_BOOL(true)));
+    (void)mongod_do(c, BCON_NEW("update", "_limits", "updates", "[", "{", "q",
+                                "{", "_id", BCON_UTF8(world_limits_id(c, 1).p),
+                                "}", "u", "{", "$set", "{", "hold", "x", "}",
+                                "}", "upsert", BCON_BOOL(true), "}", "]",
+                                "bypassDocumentValidation", BCON_BOOL(true)));
     for (int i = 0; i < 3; i++) {
         (void)world_put(c, &(struct put){.hook = 1, .n = i});
         (void)world_put(c, &(struct put){.hook = 2, .n = i});
