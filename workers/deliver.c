@@ -151,6 +151,7 @@ static void deliver(struct deliverer *d)
     board_busy(d->w.board, d->w.slot);
     sent =
         deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a);
+    d->claim.sent = sent == SEND_ANSWERED;
     worker_deadline(&d->w, d->claim.lease_end_boot + TELL_BEYOND_MS);
     if (sent == SEND_ANSWERED && a.outcome != HTTP_STOPPED)
         conclude(d, &a, started_wall);

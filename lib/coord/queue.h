@@ -55,6 +55,7 @@ struct claim {
                       * of it, or give back */
     ms slack_ms;
     ms lease_end_boot; /* nothing is written after it */
+    bool sent;         /* by the caller: a request may have gone out */
     ms wait_ms;        /* CLAIM_NONE */
 };
 
@@ -98,8 +99,8 @@ enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
                                 const struct claim *cl,
                                 const struct job_result *r);
 
-/* It was not sent: the row waits again, no attempt, no limit consumed. DONE
- * too when the lease was lost: the token holds nothing any more. */
+/* The row waits again, no attempt consumed, and no limit unless something was
+ * sent. DONE too when the lease was lost: the token holds nothing any more. */
 enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
                                    const struct claim *cl);
 

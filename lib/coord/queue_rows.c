@@ -422,7 +422,7 @@ enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
 enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
                                    const struct claim *cl)
 {
-    const struct settlement s = {.back = true};
+    const struct settlement s = {.back = !cl->sent};
     enum err err = queue_return_row(c, cl->job.id, str_of(cl->token), 0);
 
     if (err == OK && !queue_is_test(cl->job.lim))
