@@ -34,6 +34,8 @@ static void append_lim(bson_t *match, const struct claimant *k, bool behind)
     const char *index;
     char text[16];
 
+    if (k->from_class > 0)
+        BCON_APPEND(match, "cls", "{", "$gte", BCON_INT32(k->from_class), "}");
     if (!behind && k->skips_n == 0)
         return;
     BSON_APPEND_DOCUMENT_BEGIN(match, "lim", &lim);

@@ -27,6 +27,7 @@ enum {
 /* A subscriber that could not be served, and when to look again. */
 struct queue_skip {
     char lim[JOB_ID_MAX];
+    int cls;
     ms until_boot;
 };
 
@@ -39,6 +40,7 @@ struct claimant {
     char group[JOB_ID_MAX + EVENT_ORDER_MAX]; /* likewise among its groups */
     struct queue_skip skips[QUEUE_SKIPS_MAX];
     size_t skips_n;
+    int from_class; /* more urgent ones are not looked at in this turn */
 };
 
 enum claim_result {
