@@ -94,6 +94,9 @@ MUST_CHECK enum err queue_count_rows(struct ctx *c, const bson_t *filter,
 
 /* ---- the claim path */
 
+/* The row of a subscriber in `_limits`; NULL: no memory. */
+const char *queue_limits_id(struct ctx *c, enum job_queue q, str lim);
+
 /* Who holds the charge of a token: *out_lim (a NUL behind), *out_id; false in
  * *out_found: nobody. */
 MUST_CHECK enum err mongo_queue_find_charge(struct ctx *c, str token,

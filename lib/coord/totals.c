@@ -6,6 +6,7 @@
 #include "lib/base/conf.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
+#include "lib/data/rows.h"
 
 enum {
     ROWS_MAX = 10000, /* subscribers in one answer */
@@ -52,21 +53,6 @@ static enum err first_batch(struct ctx *c, const bson_t *reply,
         mongo_reply_doc(&cursor, "firstBatch", out_batch))
         return OK;
     return ctx_fail(c, ERR_INTERNAL, "Something went wrong on our side");
-}
-
-static bool next_row(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    while (bson_iter_next(it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(it))
-            continue;
-        bson_iter_document(it, &n, &data);
-        if (bson_init_static(out, data, n))
-            return true;
-    }
-    return false;
 }
 
 static int compare(str a, str b)
@@ -147,7 +133,7 @@ enum err totals_read(struct ctx *c, enum job_queue q, const struct totals **out,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (next_row(&it, &row)) {
+    while (rows_step(&it, &row)) {
         str id = subscriber_of(text_of(&row, "_id"), queue);
 
         if (id.n == 0)
@@ -219,7 +205,7 @@ enum err backlog_read(struct ctx *c, enum job_queue q,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (next_row(&it, &row))
+    while (rows_step(&it, &row))
         rows[n++] =
             (struct backlog){text_of(&row, "_id"), number_of(&row, "pending"),
                              number_of(&row, "retrying")};
