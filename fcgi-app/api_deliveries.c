@@ -205,7 +205,8 @@ static enum err await(struct ctx *c, struct trial *t)
             end = now + CLOSING_MS;
         if (!started && (closing || now >= start_by))
             err = give_up(c, t, ERR_OVERLOADED,
-                          "No worker had time for the test; it was not sent",
+                          "No worker took the test in time (a paused queue "
+                          "takes none); it was not sent",
                           &started);
         else if (now >= end)
             err = ctx_fail(c, ERR_TIME_LIMIT,
