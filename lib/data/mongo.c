@@ -441,23 +441,6 @@ enum err mongo_write_majority(struct ctx *c, bson_t *cmd, bson_t **out_reply)
                     "The database could not keep the change");
 }
 
-bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out)
-{
-    const uint8_t *data;
-    bson_iter_t it;
-    uint32_t n;
-
-    if (!bson_iter_init_find(&it, reply, name))
-        return false;
-    if (BSON_ITER_HOLDS_DOCUMENT(&it))
-        bson_iter_document(&it, &n, &data);
-    else if (BSON_ITER_HOLDS_ARRAY(&it))
-        bson_iter_array(&it, &n, &data);
-    else
-        return false;
-    return bson_init_static(out, data, n);
-}
-
 struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name)
 {
     return mongoc_client_get_collection(c->mongo->client,
