@@ -233,6 +233,7 @@ static void loop(struct deliverer *d)
     while (!worker_must_end(w)) {
         ms wait = LOOK_EVERY_MS;
 
+        worker_tidy(w);
         if (places_are_due(&d->places))
             places_look(&d->places);
         if (may_claim(w) &&

@@ -12,7 +12,6 @@
 #include "lib/coord/leader.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
-#include "lib/data/rows.h"
 #include "lib/data/subs.h"
 
 #define WALL_MOST INT64_C(8640000000000000) /* ECMA-262, 21.4.1.1 */
@@ -170,7 +169,7 @@ static enum err read_oldest(struct count *k)
                 "}", "hint", "due_1", "singleBatch", BCON_BOOL(true));
     bson_destroy(&filter);
     err = read_batch(k->c, cmd, &batch);
-    if (err == OK && bson_iter_init(&it, &batch) && rows_step(&it, &row) &&
+    if (err == OK && bson_iter_init(&it, &batch) && mongo_next_doc(&it, &row) &&
         bson_iter_init_find(&at, &row, "runAt"))
         k->f.oldest_ms = k->now - bson_iter_date_time(&at);
     return err;
@@ -232,7 +231,7 @@ static int64_t active_of(const struct count *k, str lim)
     str one;
 
     bson_iter_init(&it, &k->active);
-    while (rows_step(&it, &row))
+    while (mongo_next_doc(&it, &row))
         n += json_out_text_member(&row, "lim", &one) && str_eq(one, lim);
     return n;
 }
@@ -280,7 +279,7 @@ static enum err add_subscribers(struct count *k, const struct subs *s)
 
     if (err == OK)
         bson_iter_init(&it, &batch);
-    while (err == OK && rows_step(&it, &row)) {
+    while (err == OK && mongo_next_doc(&it, &row)) {
         const struct subscription *one;
         str id;
 

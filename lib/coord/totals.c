@@ -6,7 +6,6 @@
 #include "lib/base/conf.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
-#include "lib/data/rows.h"
 
 enum {
     ROWS_MAX = 10000, /* subscribers in one answer */
@@ -133,7 +132,7 @@ enum err totals_read(struct ctx *c, enum job_queue q, const struct totals **out,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (rows_step(&it, &row)) {
+    while (mongo_next_doc(&it, &row)) {
         str id = subscriber_of(text_of(&row, "_id"), queue);
 
         if (id.n == 0)
@@ -205,7 +204,7 @@ enum err backlog_read(struct ctx *c, enum job_queue q,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (rows_step(&it, &row))
+    while (mongo_next_doc(&it, &row))
         rows[n++] =
             (struct backlog){text_of(&row, "_id"), number_of(&row, "pending"),
                              number_of(&row, "retrying")};

@@ -2,7 +2,7 @@
 #include "lib/base/jwrite.h"
 #include "lib/data/job.h"
 #include "lib/data/json_out.h"
-#include "lib/data/rows.h"
+#include "lib/data/mongo.h"
 
 static const struct {
     const char *name; /* of a client's status */
@@ -134,7 +134,7 @@ static bool last_attempt(const bson_t *row, bson_t *out)
 
     if (mongo_reply_doc(row, "attempts", &attempts) &&
         bson_iter_init(&it, &attempts))
-        while (rows_step(&it, out))
+        while (mongo_next_doc(&it, out))
             any = true;
     return any;
 }
@@ -160,7 +160,7 @@ static void add_log(struct buf *b, const bson_t *row)
     buf_add(b, STR(",\"log\":["));
     if (mongo_reply_doc(row, "attempts", &attempts) &&
         bson_iter_init(&it, &attempts))
-        while (rows_step(&it, &one)) {
+        while (mongo_next_doc(&it, &one)) {
             add_number(b, before, number_of(&one, "n"));
             add_time(b, ",\"startedAt\":", &one, "at");
             add_number(b, ",\"durationMs\":", number_of(&one, "ms"));

@@ -157,18 +157,3 @@ enum err rows_next(struct ctx *c, struct rows *rows, const bson_t **out_doc)
         return mongo_translate(c, &e, false);
     return OK;
 }
-
-bool rows_step(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    while (bson_iter_next(it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(it))
-            continue;
-        bson_iter_document(it, &n, &data);
-        if (bson_init_static(out, data, n))
-            return true;
-    }
-    return false;
-}

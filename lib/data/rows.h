@@ -31,7 +31,3 @@ int64_t rows_n(const struct rows *rows);
 /* *out_doc is NULL at the end. */
 MUST_CHECK enum err rows_next(struct ctx *c, struct rows *rows,
                               const bson_t **out_doc);
-
-/* Steps through documents of an array, such as a batch; *it as
- * bson_iter_init() left it at first. False: there are no more. */
-bool rows_step(bson_iter_t *it, bson_t *out);

@@ -149,6 +149,6 @@ enum err target_judge(struct ctx *c, const struct egress *e, str url,
     (void)resolve_url(wire, most_ms, judge_address, &j);
     curl_free(wire);
     return j.denied ? ctx_fail(c, ERR_TARGET_NOT_ALLOWED,
-                               "the address of the URL is not allowed")
+                               "The address of the URL is not allowed")
                     : OK;
 }
