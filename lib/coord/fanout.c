@@ -25,6 +25,7 @@
 enum {
     HALF_REPLY = 7 << 20, /* a longer reply may lack a row for want of room */
     UNKNOWN_MS = 10000,   /* of waiting for a version that nobody can read */
+    FUTURE_MS = 60000,    /* more than clocks differ by */
     LEAST_MS = 1500       /* of the deadline, to begin with one more event */
 };
 
@@ -324,12 +325,15 @@ static enum err read_older(struct batch *b, bool *out_full)
 /*
  * Was it written under subscriptions that are not known here? Those that are
  * read well every second without meeting that version are newer than an event
- * of long ago, whatever it says.
+ * of long ago, whatever it says. So they are than one of a time to come, which
+ * no writer of ours gives.
  */
 static bool is_ahead(const struct batch *b, const struct event *e)
 {
+    ms age = clock_server_ms() - e->ts;
+
     return e->ver > subs_version(b->subs) &&
-           (subs_is_stale() || clock_server_ms() - e->ts < UNKNOWN_MS);
+           (subs_is_stale() || (age < UNKNOWN_MS && age > -FUTURE_MS));
 }
 
 /* Takes along what is older, and finds who must wait: all behind a row that
@@ -390,7 +394,7 @@ static void set_refused_aside(struct batch *b)
 
         BSON_APPEND_OID(&query, "_id", &e->id);
         if (b->items[i].fate == FANOUT_REFUSED)
-            set_aside(b, &query, e->ts, "MongoDB refuses a delivery of it");
+            set_aside(b, &query, e->ts, "a delivery of it is too large");
         bson_destroy(&query);
     }
 }

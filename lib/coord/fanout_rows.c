@@ -257,9 +257,15 @@ enum err fanout_rows_add(struct fanout_rows *r, size_t i)
 
     list = subs_find(r->subs, item->event.collection, item->event.kind, &n);
     item->fate = FANOUT_DONE;
-    for (size_t k = 0; k < n && err == OK; k++)
+    for (size_t k = 0; k < n && err == OK; k++) {
         if (is_wanted(list[k], &item->event))
             err = add_row(r, i, &list[k]->webhook);
+        if (err == ERR_BODY_TOO_LARGE) { /* for ever: the others go on */
+            ctx_forgive(r->c);
+            item->fate = FANOUT_REFUSED;
+            err = OK;
+        }
+    }
     if (err)
         item->fate = FANOUT_KEPT;
     return err;
