@@ -1,5 +1,7 @@
-/* match - see match.h; paths through documents and arrays */
+/* match - see match.h; paths through documents and arrays, and their end */
 #include "lib/data/match.h"
+
+#include <time.h>
 
 #include "lib/data/match_inside.h"
 #include "lib/data/opcheck.h"
@@ -15,9 +17,27 @@ static bool is_on_array(const struct match_node *n)
            n->kind == MATCH_ELEM_VALUE;
 }
 
-static bool find(struct bwalk doc, str name, struct belem *out)
+static int64_t cpu_ns(void)
 {
-    while (bwalk_next(&doc, out))
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void match_look(struct match_run *r)
+{
+    int64_t now = cpu_ns();
+
+    if (r->start_ns == 0)
+        r->start_ns = now;
+    r->is_over = now - r->start_ns > MATCH_CPU_MS * 1000000LL;
+}
+
+static bool find(struct match_run *r, struct bwalk doc, str name,
+                 struct belem *out)
+{
+    while (!match_is_over(r) && bwalk_next(&doc, out))
         if (str_eq(out->key, name))
             return true;
     return false;
@@ -33,7 +53,7 @@ static bool any_element(struct match_run *r, const struct match_node *n,
     struct bwalk at = match_walk(array);
     struct belem e;
 
-    while (!is_on_array(n) && bwalk_next(&at, &e))
+    while (!is_on_array(n) && !match_is_over(r) && bwalk_next(&at, &e))
         if (match_node_value(r, n, &e))
             return true;
     return match_node_value(r, n, array);
@@ -51,7 +71,7 @@ static bool any_in(struct match_run *r, const struct match_node *n,
     if (path.n == 0)
         return any_element(r, n, array);
     (void)str_cut(&rest, '.', &name);
-    while (bwalk_next(&at, &e)) {
+    while (!match_is_over(r) && bwalk_next(&at, &e)) {
         if (e.type == BSON_TYPE_DOCUMENT && any_at(r, n, match_walk(&e), path))
             return true;
         if (!str_eq(e.key, name))
@@ -76,7 +96,7 @@ static bool any_at(struct match_run *r, const struct match_node *n,
 
     for (;;) {
         (void)str_cut(&path, '.', &name);
-        if (!find(doc, name, &e))
+        if (!find(r, doc, name, &e))
             return match_node_value(r, n, NULL);
         if (e.type == BSON_TYPE_ARRAY)
             return any_in(r, n, &e, path);
@@ -98,7 +118,7 @@ static bool test_elements(struct match_run *r, const struct match_node *n,
     if (!array || array->type != BSON_TYPE_ARRAY)
         return false;
     at = match_walk(array);
-    while (bwalk_next(&at, &e)) {
+    while (!match_is_over(r) && bwalk_next(&at, &e)) {
         if (by_value && match_node_value(r, n->first, &e))
             return true;
         if (!by_value &&
@@ -195,5 +215,5 @@ bool match_doc(const struct match *m, const bson_t *doc)
         match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
 
     regex_done(&r.regex);
-    return yes;
+    return yes || r.is_over;
 }

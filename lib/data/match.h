@@ -8,14 +8,20 @@
  * text that is an ISO date equals and compares with a Date, 24 hex digits equal
  * an ObjectId (both where the filter says so and where the document does), and
  * what is missing fails $gt, $gte, $lt, $lte. A regex (PCRE2, regex.c) that
- * exceeds its match limit counts as no match. Pure but for memory; a match may
- * be used by many threads.
+ * exceeds its match limit counts as no match. A whole filter that takes longer
+ * than MATCH_CPU_MS counts as a match: what cannot be judged in time is not
+ * dropped silently, and holds up nobody else. Pure but for memory and that
+ * time; a match may be used by many threads.
  */
 #include <bson/bson.h>
 
 #include "lib/base/ctx.h"
 
 struct match;
+
+enum {
+    MATCH_CPU_MS = 100 /* of one match_doc */
+};
 
 /*
  * May this filter be stored: ERR_BAD_OPERATOR naming the operator,

@@ -324,6 +324,40 @@ static void a_pattern_without_an_end_does_not_match(void **state)
         needs_no_match_soon(*state, &rows[i]);
 }
 
+/* What cannot be judged in time is not dropped. */
+static void a_filter_without_an_end_matches(void **state)
+{
+    struct ctx *c = *state;
+    bson_t filter = BSON_INITIALIZER, doc = BSON_INITIALIZER, list, in, ops;
+    const struct match *m;
+    char key[16];
+    double start;
+
+    BSON_APPEND_ARRAY_BEGIN(&doc, "a", &list);
+    for (int i = 0; i < 500000; i++) {
+        (void)snprintf(key, sizeof key, "%d", i);
+        BSON_APPEND_INT32(&list, key, 0);
+    }
+    bson_append_array_end(&doc, &list);
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "a", &ops);
+    BSON_APPEND_ARRAY_BEGIN(&ops, "$in", &in);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(key, sizeof key, "%d", i);
+        BSON_APPEND_INT32(&in, key, i + 1);
+    }
+    bson_append_array_end(&ops, &in);
+    bson_append_document_end(&filter, &ops);
+    assert_int_equal(match_check(c, &filter), OK);
+    m = match_new(&c->arena, &filter);
+    assert_non_null(m);
+    start = cpu_ms();
+    assert_true(match_doc(m, &doc));
+    assert_true(cpu_ms() - start < 5 * MATCH_CPU_MS);
+    bson_destroy(&filter);
+    bson_destroy(&doc);
+    ctx_reset(c);
+}
+
 static void a_long_text_is_no_slow_pattern(void **state)
 {
     static const struct slow rows[] = {
@@ -406,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_refusal_names_what_is_wrong),
         cmocka_unit_test(without_memory_there_is_no_match),
         cmocka_unit_test(a_pattern_without_an_end_does_not_match),
+        cmocka_unit_test(a_filter_without_an_end_matches),
         cmocka_unit_test(a_long_text_is_no_slow_pattern),
         cmocka_unit_test(a_text_that_is_no_utf8_matches_no_pattern),
         cmocka_unit_test(threads_share_a_match),
