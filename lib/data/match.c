@@ -6,6 +6,8 @@
 #include "lib/data/match_inside.h"
 #include "lib/data/opcheck.h"
 
+#define MS_NS INT64_C(1000000)
+
 struct match {
     const struct match_node *root; /* NULL: matches nothing */
 };
@@ -31,7 +33,7 @@ void match_look(struct match_run *r)
 
     if (r->start_ns == 0)
         r->start_ns = now;
-    r->is_over = now - r->start_ns > MATCH_CPU_MS * 1000000LL;
+    r->is_over = now - r->start_ns > r->most_ns;
 }
 
 static bool find(struct match_run *r, struct bwalk doc, str name,
@@ -207,13 +209,29 @@ const struct match *match_new(struct arena *a, const bson_t *filter)
     return p.no_memory ? NULL : m;
 }
 
-bool match_doc(const struct match *m, const bson_t *doc)
+/* Quick ones have never looked at the time. */
+static void settle(const struct match_run *r, struct match_budget *budget)
 {
-    struct match_run r = {0};
-    bool yes =
-        m->root &&
-        match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
+    int64_t since = r->start_ns ? r->start_ns : r->regex.start_ns;
 
+    if (since)
+        budget->used_ns += cpu_ns() - since;
+}
+
+bool match_doc(const struct match *m, const bson_t *doc,
+               struct match_budget *budget)
+{
+    int64_t left_ns = MATCH_ALL_MS * MS_NS - budget->used_ns;
+    struct match_run r = {.most_ns = MATCH_CPU_MS * MS_NS};
+    bool yes;
+
+    if (left_ns < r.most_ns)
+        r.most_ns =
+            left_ns > MATCH_LEAST_MS * MS_NS ? left_ns : MATCH_LEAST_MS * MS_NS;
+    r.regex.is_over = left_ns <= 0;
+    yes = m->root &&
+          match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
+    settle(&r, budget);
     regex_done(&r.regex);
     return yes || r.is_over;
 }

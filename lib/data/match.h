@@ -20,7 +20,14 @@
 struct match;
 
 enum {
-    MATCH_CPU_MS = 100 /* of one match_doc */
+    MATCH_CPU_MS = 100,  /* of one filter */
+    MATCH_ALL_MS = 1000, /* of all that share a budget; what is beyond has */
+    MATCH_LEAST_MS = 1   /* so much each */
+};
+
+/* CPU time of the slow ones among several filters; zeroed at first. */
+struct match_budget {
+    int64_t used_ns;
 };
 
 /*
@@ -36,4 +43,5 @@ MUST_CHECK enum err match_check(struct ctx *c, const bson_t *filter);
  */
 const struct match *match_new(struct arena *a, const bson_t *filter);
 
-bool match_doc(const struct match *m, const bson_t *doc);
+bool match_doc(const struct match *m, const bson_t *doc,
+               struct match_budget *budget);

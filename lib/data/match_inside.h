@@ -63,8 +63,9 @@ struct match_node {
 struct match_run {
     struct regex_run regex;
     unsigned steps;
-    int64_t start_ns; /* CPU time */
-    bool is_over;     /* MATCH_CPU_MS have gone */
+    int64_t start_ns; /* CPU time at the first look */
+    int64_t most_ns;  /* of it */
+    bool is_over;
 };
 
 enum {
