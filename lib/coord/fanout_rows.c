@@ -5,6 +5,7 @@
 
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
+#include "lib/base/metrics.h"
 #include "lib/data/job.h"
 #include "lib/data/match.h"
 #include "lib/data/payload.h"
@@ -268,6 +269,7 @@ enum err fanout_rows_add(struct fanout_rows *r, size_t i)
             err = OK;
         }
     }
+    metrics_add(METRIC_FILTER_OVERRUNS, 0, budget.overruns);
     if (err)
         item->fate = FANOUT_KEPT;
     return err;

@@ -216,6 +216,7 @@ static void settle(const struct match_run *r, struct match_budget *budget)
 
     if (since)
         budget->used_ns += cpu_ns() - since;
+    budget->overruns += r->regex.overruns + r->is_over;
 }
 
 bool match_doc(const struct match *m, const bson_t *doc,
@@ -228,7 +229,7 @@ bool match_doc(const struct match *m, const bson_t *doc,
     if (left_ns < r.most_ns)
         r.most_ns =
             left_ns > MATCH_LEAST_MS * MS_NS ? left_ns : MATCH_LEAST_MS * MS_NS;
-    r.regex.is_over = left_ns <= 0;
+    r.regex.most_ns = r.most_ns;
     yes = m->root &&
           match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
     settle(&r, budget);

@@ -28,6 +28,7 @@ enum {
 /* CPU time of the slow ones among several filters; zeroed at first. */
 struct match_budget {
     int64_t used_ns;
+    unsigned overruns; /* filters, and patterns in them, that a limit ended */
 };
 
 /*
