@@ -4,8 +4,9 @@
  *   read by time -> subscriptions of their version -> older rows of documents
  *   whose order counts -> rows -> what is done is deleted
  *
- * A row that is no event, or whose deliveries MongoDB refuses for what they
- * are, is set aside: its `ts` moves to the end of time, where no fanout looks
+ * A row that is no event, or whose deliveries are too large to be made or
+ * stored, is set aside: its `ts` moves to the end of time, where no fanout
+ * looks
  * (`aside` keeps what it was), and the log says so. Nothing else is removed
  * undone.
  */
@@ -340,6 +341,7 @@ static bool is_ahead(const struct batch *b, const struct event *e)
  * cannot be judged yet, or before which there may be one that was not read. */
 static enum err put_in_order(struct batch *b)
 {
+    const struct subs *seen = b->subs;
     size_t before = b->n;
     bool full;
     enum err err = read_older(b, &full);
@@ -359,6 +361,8 @@ static enum err put_in_order(struct batch *b)
         b->usable = 0; /* none of them is an event: they go aside first */
         b->more = true;
     }
+    if (b->subs != seen) /* under which order may count for more of them */
+        b->usable = 0;
     for (size_t i = 0; i < b->usable; i++)
         if (is_ahead(b, &b->items[i].event))
             b->usable = i;
