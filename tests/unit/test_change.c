@@ -378,7 +378,7 @@ static void deep_documents_are_cut(void **state)
 
     for (int depth = 170; depth < 210; depth++) {
         bson_t *doc, *inner = mongo_bson(c);
-        char id[8];
+        char id[16];
 
         for (int i = 0; i < depth; i++) {
             bson_t *outer = mongo_bson(c);
