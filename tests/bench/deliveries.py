@@ -26,7 +26,7 @@ INSTANCES = (1, 2, 5, 10)
 SENDERS = 5  # of an instance
 WEBHOOKS = 10
 LIMIT = 300  # a second for each
-RAMP_S = 1.0  # until all of them have begun
+RAMP_S = 2.0  # until all of them have begun
 BATCH = 2000
 SETTINGS = LOCAL | {"WEBHOOK_RATE_LIMIT_WINDOW_MS": 1000}
 BOUND, LINEAR = 0.5, 0.85
@@ -46,8 +46,7 @@ class Fleet:
 
     def grow(self, n: int) -> None:
         """Exactly n of them run, each with all its senders."""
-        while len(self.running) > n:
-            self.running.pop().__exit__(None, None, None)
+        self.shrink(n)
         while len(self.running) < n:
             name = f"w{len(self.running)}"
             beside = SimpleNamespace(database=self.api.database)
@@ -59,23 +58,24 @@ class Fleet:
         for one in self.running:
             one.wait_started()
             wait_until("all senders run", lambda w=one: self.senders(w), 60)
-        slots = SENDERS * n
-        wait_until("all know all", lambda: self.slots() == slots, 60)
+        names = {one.name for one in self.running}
+        wait_until("none other is left", lambda: self.members() == names, 60)
 
     @staticmethod
     def senders(one: Workers) -> bool:
         return len(one.pids("deliver")) == SENDERS
 
-    def slots(self) -> int:
-        return hooks.queue(self.api)["concurrency"]
+    def members(self) -> set[str]:
+        """The cap in flight follows from their senders."""
+        return {row["_id"] for row in self.db["_instances"].find({}, {"_id": 1})}
+
+    def shrink(self, n: int) -> None:
+        while len(self.running) > n:
+            self.running.pop().__exit__(None, None, None)
 
     def stop(self) -> None:
-        self.grow_down()
+        self.shrink(0)
         self.client.close()
-
-    def grow_down(self) -> None:
-        while self.running:
-            self.running.pop().__exit__(None, None, None)
 
     # ---- what is delivered
 

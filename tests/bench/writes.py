@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 
 from cluster import BARE, Instance, wait_until
-from load import Claims, Failed, Program, Side, Slice, Wrk
-from rows import Level, Ratio, Row, expect, faster
+from load import Claims, Failed, Program, Side, Wrk
+from rows import Ratio, Row, expect, faster
 from sink import Sink
 from world import PROGRAMS, World
 
@@ -136,15 +136,10 @@ def queue(world: World) -> list[Side]:
     ]
 
 
-def p99_ms(s: Slice) -> float:
-    return s.p99_ms
-
-
 QUEUE = Row(
     "queue",
     queue,
     [
         Ratio("claim and finish; findAndModify, 5 processes", faster, 0.12, True),
-        Level("p99 of claim and finish, 5 processes", p99_ms, 50, False, "ms"),
     ],
 )
