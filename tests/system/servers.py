@@ -145,9 +145,9 @@ class Process:
 
 
 class Servers:
-    """A one-node replica set (or a lone mongod) and a Redis. Redis keeps its data over
-    restart_redis(empty=False) only; with `appendonly` it writes them at once,
-    so that they outlive kill(), too."""
+    """A one-node replica set (or a lone mongod) and a Redis. Redis keeps its
+    data over restart_redis(empty=False) only; with `appendonly` it writes them
+    at once, so that they outlive kill(), too."""
 
     def __init__(
         self,
