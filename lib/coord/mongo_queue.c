@@ -13,6 +13,9 @@
 
 enum {
     AHEAD_MS = 50,
+    ROWS_ALONE = 4, /* of the next subscriber in one look */
+    ROWS = QUEUE_RIVALS_MAX + 1,
+    LEAP = 3,
     HEADS = 16, /* of groups in one look at them */
     ROUNDS = 6, /* such looks in a turn */
     BLOCKED_MS = 250,
@@ -50,7 +53,7 @@ static void append_lim(bson_t *match, const struct claimant *k, bool behind)
     bson_append_document_end(match, &lim);
 }
 
-/* The first row by class, subscriber and time; behind: of the subscribers
+/* The first rows by class, subscriber and time; behind: of the subscribers
  * behind the place. */
 static bson_t *stages_of(struct ctx *c, const struct claimant *k, ms due,
                          bool behind)
@@ -65,10 +68,10 @@ static bson_t *stages_of(struct ctx *c, const struct claimant *k, ms due,
     BCON_APPEND(stages, "0", "{", "$match", BCON_DOCUMENT(match), "}", "1", "{",
                 "$sort", "{", "cls", BCON_INT32(1), "lim", BCON_INT32(1),
                 "runAt", BCON_INT32(1), "}", "}", "2", "{", "$limit",
-                BCON_INT32(1), "}", "3", "{", "$project", "{", "lim",
-                BCON_INT32(1), "g", BCON_INT32(1), "cls", BCON_INT32(1), "sub",
-                BCON_INT32(1), "once", BCON_INT32(1), "runAt", BCON_INT32(1),
-                "}", "}");
+                BCON_INT32(k->rivals > 0 ? ROWS : ROWS_ALONE), "}", "3", "{",
+                "$project", "{", "lim", BCON_INT32(1), "g", BCON_INT32(1),
+                "cls", BCON_INT32(1), "sub", BCON_INT32(1), "once",
+                BCON_INT32(1), "runAt", BCON_INT32(1), "}", "}");
     return stages;
 }
 
@@ -120,23 +123,61 @@ static bool next_row(bson_iter_t *it, bson_t *out)
     return bson_init_static(out, data, n);
 }
 
-/* Of the row behind the place and the first of all: the more urgent. */
-static bool choose(const bson_t *reply, ms now, struct candidate *out)
+/* Rows of one subscriber, in order of time. */
+struct due {
+    struct candidate first;
+    str ids[ROWS];
+    int n; /* 0: none */
+};
+
+/* The row is the next one of its kind: of what is due and has no order, for
+ * which chance may decide. */
+static void add_row(struct due *d, const struct candidate *one)
+{
+    for (int i = 0; i < d->n; i++)
+        if (str_eq(d->ids[i], one->id))
+            return; /* behind the place, and the first of all */
+    if (d->n == 0)
+        d->first = *one;
+    else if (d->n == ROWS || d->first.ordered || one->ordered ||
+             one->due_ms > 0 || one->cls != d->first.cls ||
+             !str_eq(one->lim, d->first.lim))
+        return;
+    d->ids[d->n++] = one->id;
+}
+
+/* Of the rows behind the place and the first of all: the more urgent. Both
+ * come one behind the other, each by class and subscriber. */
+static void choose(const bson_t *reply, ms now, struct due *out)
 {
     struct candidate one;
     bson_t batch, row;
     bson_iter_t it;
-    bool any = false;
 
+    out->n = 0;
     if (!begin_rows(reply, &batch, &it))
-        return false;
+        return;
     while (next_row(&it, &row)) {
         read_candidate(&row, now, &one);
-        if (!any || one.cls < out->cls)
-            *out = one;
-        any = true;
+        if (out->n > 0 && one.cls < out->first.cls)
+            out->n = 0;
+        add_row(out, &one);
     }
-    return any;
+}
+
+/* The first one when nobody else seems to be there: first in, first out. Who
+ * has rivals takes one by chance; what is tried after it lies further on, by
+ * chance too, so that those who lose do not meet again. */
+static void pick(struct due *d, int rivals, struct candidate *out)
+{
+    uint32_t within = (uint32_t)(rivals < d->n ? rivals + 1 : d->n);
+    int at = (int)(id_chance() % within);
+
+    *out = d->first;
+    out->id = d->ids[at];
+    while (out->others_n < CANDIDATE_OTHERS_MAX &&
+           (at += 1 + (int)(id_chance() % LEAP)) < d->n)
+        out->others[out->others_n++] = d->ids[at];
 }
 
 /* ---- ordered subscribers: heads of groups */
@@ -242,12 +283,15 @@ enum look_result mongo_queue_look(struct ctx *c, struct claimant *k,
                                   struct candidate *out)
 {
     ms now = clock_server_ms();
+    struct due due;
     bson_t *reply;
 
     if (send_look(c, k, now + AHEAD_MS, &reply) != OK)
         return LOOK_UNKNOWN;
-    if (!choose(reply, now, out))
+    choose(reply, now, &due);
+    if (due.n == 0)
         return LOOK_NONE;
+    pick(&due, k->rivals, out);
     return out->ordered && !queue_is_test(out->lim) ? walk(c, k, out, now)
                                                     : LOOK_FOUND;
 }

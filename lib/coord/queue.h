@@ -22,6 +22,7 @@ enum {
     QUEUE_BREAKER_FAILURES = 10,   /* in a row: the breaker opens */
     QUEUE_BREAKER_MS = 60000,
     QUEUE_SKIPS_MAX = 64, /* subscribers a worker leaves out for a while */
+    QUEUE_RIVALS_MAX = 15
 };
 
 /* A subscriber that could not be served, and when to look again. */
@@ -37,6 +38,8 @@ struct claimant {
     int64_t cap;             /* in flight per subscriber, all instances */
     char served[JOB_ID_MAX]; /* the place: turns go on behind it */
     char group[JOB_ID_MAX + EVENT_ORDER_MAX]; /* likewise among its groups */
+    int rivals; /* that seem to want the same rows: 0 takes the first one, else
+                 * one of so many more by chance */
     struct queue_skip skips[QUEUE_SKIPS_MAX];
     size_t skips_n;
 };

@@ -413,7 +413,8 @@ int main(int argc, char **argv)
             mode = &modes[i];
     if (!mode || !str_to_i64(str_of(argv[2]), &processes) || processes < 1 ||
         processes > PROCESSES_MAX) {
-        fputs("usage: queue_bench seed|claim|raw|post PROCESSES SECONDS\n", stderr);
+        fputs("usage: queue_bench seed|claim|raw|post PROCESSES SECONDS\n",
+              stderr);
         return 2;
     }
     conf = conf_new(environ, "", stderr, &problems);
