@@ -16,7 +16,9 @@ enum {
     IDLE_MS = 250,  /* until something may have come */
     GONE_MS = 1000, /* a webhook that is deleted or disabled */
     ORDER_MS = 200, /* a row that must wait for an older one */
-    RACE_MS = 5
+    RACE_MS = 5,
+    SLACK_LEAST_MS = 250, /* else a busy host gives back all that it takes */
+    SLACK_MOST_MS = 1000
 };
 
 enum turn {
@@ -293,11 +295,13 @@ static enum turn take_turn(struct ctx *c, struct turns *t)
     return charge(c, t, &job);
 }
 
-static ms slack_of(const struct conf *conf)
+ms queue_slack_ms(const struct conf *conf)
 {
     ms part = conf->webhook_rate_limit_window_ms / 50;
 
-    return part < 1000 ? part : 1000;
+    if (part < SLACK_LEAST_MS)
+        return SLACK_LEAST_MS;
+    return part < SLACK_MOST_MS ? part : SLACK_MOST_MS;
 }
 
 /* Workers that begin at the same place would meet at every row. */
@@ -324,7 +328,7 @@ enum claim_result queue_claim(struct ctx *c, struct claimant *k,
     struct turns t = {.k = k, .out = out};
     enum turn turn = TURN_NEXT;
 
-    *out = (struct claim){.slack_ms = slack_of(c->conf)};
+    *out = (struct claim){.slack_ms = queue_slack_ms(c->conf)};
     snprintf(out->token, sizeof out->token, "%s", token);
     drop_old_skips(k, clock_boot_ms());
     if (subs_get(c, &t.subs) != OK)

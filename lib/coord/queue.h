@@ -61,6 +61,10 @@ struct claim {
     ms wait_ms;        /* CLAIM_NONE */
 };
 
+/* How long a grant may be used. The window of the limits is longer by that, so
+ * that they are exact: 1/50 of it, at least 250 ms, at most 1 s. */
+ms queue_slack_ms(const struct conf *conf);
+
 /*
  * Finds the next job that may run, charges its limits, starts its row. token is
  * made by the caller, who has stored it before. Rows of deleted webhooks are

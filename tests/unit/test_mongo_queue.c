@@ -71,6 +71,72 @@ static void first_in_first_out_within_a_subscriber(void **state)
         assert_str(world_got(c, &k).job.id, world_job_id(c, 1, 50 * n).p);
 }
 
+/* ---- rivals */
+
+static int place_of(str id)
+{
+    return (int)strtol(str_from(id, id.n - 9).p, NULL, 10);
+}
+
+static void who_has_rivals_takes_what_chance_says(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct candidate job;
+    bool seen[ROWS] = {false};
+    int n = 0;
+
+    for (int i = 1; i <= 2; i++) {
+        world_hook(c, &(struct hook){.n = i});
+        world_fill(c, (struct put){.hook = i}, 0, 40);
+    }
+    for (int i = 0; i < 100; i++) {
+        int last;
+
+        k.rivals = i < 50 ? QUEUE_RIVALS_MAX : 0;
+        /* behind the place, and once around */
+        (void)snprintf(k.served, sizeof k.served, "%s",
+                       i % 2 ? "0" : world_hook_id(c, 2).p);
+        assert_int_equal(mongo_queue_look(c, &k, &job), LOOK_FOUND);
+        assert_str(job.lim, world_hook_id(c, 1).p);
+        last = place_of(job.id);
+        assert_in_range(last, 0, k.rivals);
+        n += !seen[last];
+        seen[last] = true;
+        assert_true(job.others_n > 0 || last > ROWS - 1 - LEAP);
+        for (size_t o = 0; o < job.others_n; o++) {
+            assert_in_range(place_of(job.others[o]), last + 1, last + LEAP);
+            last = place_of(job.others[o]);
+            assert_true(str_starts(job.others[o], job.lim));
+        }
+        assert_true(last < ROWS);
+        world_reset(c);
+    }
+    assert_true(n > 8);
+}
+
+static void only_rows_without_order_stand_for_one_another(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct candidate job;
+
+    world_hook(c, &(struct hook){.n = 1});
+    (void)world_put(c, &(struct put){.hook = 1, .n = 0});
+    (void)world_put(c, &(struct put){.hook = 1, .n = 1, .doc = "d", .ord = 1});
+    (void)world_put(c, &(struct put){.hook = 1, .n = 2, .priority = 9});
+    (void)world_put(c, &(struct put){.hook = 1, .n = 3, .in_ms = 30000});
+    assert_int_equal(mongo_queue_look(c, &k, &job), LOOK_FOUND);
+    assert_int_equal(place_of(job.id), 2);
+    assert_int_equal(job.others_n, 0);
+    coord_change(c, "_jobs", job.id.p,
+                 BCON_NEW("$set", "{", "runAt", "{", "$add", "[", "$$NOW",
+                          BCON_INT64(30000), "]", "}", "}"));
+    assert_int_equal(mongo_queue_look(c, &k, &job), LOOK_FOUND);
+    assert_int_equal(place_of(job.id), 0);
+    assert_int_equal(job.others_n, 0);
+}
+
 /* ---- cost */
 
 static int64_t examined(const bson_t *explained, const char *what)
@@ -171,6 +237,8 @@ int main(void)
         IN_QUEUE(urgent_classes_are_first),
         IN_QUEUE(subscribers_of_a_class_take_turns),
         IN_QUEUE(first_in_first_out_within_a_subscriber),
+        IN_QUEUE(who_has_rivals_takes_what_chance_says),
+        IN_QUEUE(only_rows_without_order_stand_for_one_another),
         IN_QUEUE(flood_of_one_delays_nobody),
         IN_QUEUE(refused_subscribers_do_not_delay_others),
     };
