@@ -55,39 +55,24 @@ static void append_lim(bson_t *match, const struct claimant *k, bool behind)
 
 /* The first rows by class, subscriber and time; behind: of the subscribers
  * behind the place. */
-static bson_t *stages_of(struct ctx *c, const struct claimant *k, ms due,
-                         bool behind)
+static bson_t *look_command(struct ctx *c, const struct claimant *k, ms due,
+                            bool behind)
 {
-    bson_t *stages = mongo_bson(c), *match = mongo_bson(c);
+    bson_t *cmd = mongo_bson(c), *filter = mongo_bson(c);
 
-    if (!stages || !match)
+    if (!cmd || !filter)
         return NULL;
-    BSON_APPEND_UTF8(match, "q", job_queue_name(k->queue));
-    append_lim(match, k, behind);
-    append_due(match, due);
-    BCON_APPEND(stages, "0", "{", "$match", BCON_DOCUMENT(match), "}", "1", "{",
-                "$sort", "{", "cls", BCON_INT32(1), "lim", BCON_INT32(1),
-                "runAt", BCON_INT32(1), "}", "}", "2", "{", "$limit",
-                BCON_INT32(k->rivals > 0 ? ROWS : ROWS_ALONE), "}", "3", "{",
-                "$project", "{", "lim", BCON_INT32(1), "g", BCON_INT32(1),
-                "cls", BCON_INT32(1), "sub", BCON_INT32(1), "once",
-                BCON_INT32(1), "runAt", BCON_INT32(1), "}", "}");
-    return stages;
-}
-
-static enum err send_look(struct ctx *c, const struct claimant *k, ms due,
-                          bson_t **out)
-{
-    bson_t *first = stages_of(c, k, due, true),
-           *all = stages_of(c, k, due, false), *cmd = mongo_bson(c);
-
-    if (!first || !all || !cmd)
-        return ERR_OVERLOADED;
-    BCON_APPEND(first, "4", "{", "$unionWith", "{", "coll", QUEUE_JOBS,
-                "pipeline", BCON_ARRAY(all), "}", "}");
-    BCON_APPEND(cmd, "aggregate", QUEUE_JOBS, "pipeline", BCON_ARRAY(first),
-                "cursor", "{", "}", "hint", "claim_1");
-    return mongo_read(c, cmd, out);
+    BSON_APPEND_UTF8(filter, "q", job_queue_name(k->queue));
+    append_lim(filter, k, behind);
+    append_due(filter, due);
+    BCON_APPEND(
+        cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(filter), "sort", "{",
+        "cls", BCON_INT32(1), "lim", BCON_INT32(1), "runAt", BCON_INT32(1), "}",
+        "limit", BCON_INT32(k->rivals > 0 ? ROWS : ROWS_ALONE), "singleBatch",
+        BCON_BOOL(true), "projection", "{", "lim", BCON_INT32(1), "g",
+        BCON_INT32(1), "cls", BCON_INT32(1), "sub", BCON_INT32(1), "once",
+        BCON_INT32(1), "runAt", BCON_INT32(1), "}", "hint", "claim_1");
+    return cmd;
 }
 
 static void read_candidate(const bson_t *row, ms now, struct candidate *out)
@@ -146,15 +131,14 @@ static void add_row(struct due *d, const struct candidate *one)
     d->ids[d->n++] = one->id;
 }
 
-/* Of the rows behind the place and the first of all: the more urgent. Both
- * come one behind the other, each by class and subscriber. */
+/* Rows by class and subscriber: those of the first one, unless what was found
+ * before is as urgent. */
 static void choose(const bson_t *reply, ms now, struct due *out)
 {
     struct candidate one;
     bson_t batch, row;
     bson_iter_t it;
 
-    out->n = 0;
     if (!begin_rows(reply, &batch, &it))
         return;
     while (next_row(&it, &row)) {
@@ -163,6 +147,25 @@ static void choose(const bson_t *reply, ms now, struct due *out)
             out->n = 0;
         add_row(out, &one);
     }
+}
+
+/* Behind the place; from the beginning, when there are none, or when another
+ * may be more urgent. (One aggregate for both costs more than both.) */
+static enum err find_due(struct ctx *c, const struct claimant *k, ms now,
+                         struct due *out)
+{
+    out->n = 0;
+    for (int behind = 1; behind >= 0; behind--) {
+        bson_t *cmd = look_command(c, k, now + AHEAD_MS, behind), *reply;
+        enum err err = cmd ? mongo_read(c, cmd, &reply) : ERR_OVERLOADED;
+
+        if (err)
+            return err;
+        choose(reply, now, out);
+        if (out->n > 0 && out->first.cls <= k->urgent)
+            return OK;
+    }
+    return OK;
 }
 
 /* The first one when nobody else seems to be there: first in, first out. Who
@@ -284,11 +287,9 @@ enum look_result mongo_queue_look(struct ctx *c, struct claimant *k,
 {
     ms now = clock_server_ms();
     struct due due;
-    bson_t *reply;
 
-    if (send_look(c, k, now + AHEAD_MS, &reply) != OK)
+    if (find_due(c, k, now, &due) != OK)
         return LOOK_UNKNOWN;
-    choose(reply, now, &due);
     if (due.n == 0)
         return LOOK_NONE;
     pick(&due, k->rivals, out);

@@ -313,6 +313,23 @@ static void begin_somewhere(struct claimant *k, const struct subs *subs)
         remember_place(k, subs_at(subs, id_chance() % n)->webhook.id);
 }
 
+/* Nothing can be more urgent than the class of some webhook, but for tests,
+ * whose subscribers are behind all others. */
+static void note_urgent(struct claimant *k, const struct subs *subs)
+{
+    size_t n = subs_count(subs);
+
+    if (k->urgent_seen == subs_version(subs) + 1)
+        return;
+    k->urgent = n > 0 ? JOB_CLASS_LAST : 0;
+    for (size_t i = 0; i < n; i++) {
+        int cls = job_class(subs_at(subs, i)->webhook.priority);
+
+        k->urgent = cls < k->urgent ? cls : k->urgent;
+    }
+    k->urgent_seen = subs_version(subs) + 1;
+}
+
 static enum claim_result unknown(struct ctx *c)
 {
     if (c->err != OK && c->err != ERR_DB_UNAVAILABLE &&
@@ -334,6 +351,7 @@ enum claim_result queue_claim(struct ctx *c, struct claimant *k,
     if (subs_get(c, &t.subs) != OK)
         return unknown(c);
     begin_somewhere(k, t.subs);
+    note_urgent(k, t.subs);
     for (int i = 0; i < TURNS && turn == TURN_NEXT; i++)
         turn = take_turn(c, &t);
     if (turn == TURN_GOT)

@@ -40,6 +40,8 @@ struct claimant {
     char group[JOB_ID_MAX + EVENT_ORDER_MAX]; /* likewise among its groups */
     int rivals; /* that seem to want the same rows: 0 takes the first one, else
                  * one of so many more by chance */
+    int urgent; /* the lowest class of a webhook .. */
+    int64_t urgent_seen; /* .. in this version of them and one more */
     struct queue_skip skips[QUEUE_SKIPS_MAX];
     size_t skips_n;
 };

@@ -144,7 +144,9 @@ class Fleet:
             "mongod": procs.cpu_us(self.world.servers.mongod.pid),
             "load": procs.cpu_us(self.sink.pid),
         }
-        asked = dict(status["opcounters"])
+        count = status["opcounters"]
+        asked = {"reads": count["query"], "updates": count["update"]}
+        asked["commands"] = count["command"]  # findAndModify, too
         asked["conflicts"] = status["metrics"]["operation"]["writeConflicts"]
         return time.monotonic(), self.delivered(), cpu, asked
 
@@ -240,11 +242,9 @@ class Deliveries:
 
     @staticmethod
     def add_asked(report: Report, n: int, asked: list[dict]) -> None:
-        def middle(kind: str) -> str:
-            return spread([a[kind] for a in asked])
-
-        value = f"{middle('command')}, {middle('update')}, {middle('conflicts')}"
-        what = f"commands, updates, conflicts a delivery, {n}"
+        kinds = list(asked[0])
+        value = ", ".join(spread([a[kind] for a in asked]) for kind in kinds)
+        what = f"{', '.join(kinds)} a delivery, {n}"
         report.lines.append(Line(what, "-", "-", value, "-", True))
 
 

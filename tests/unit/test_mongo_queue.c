@@ -34,7 +34,7 @@ static void urgent_classes_are_first(void **state)
     struct claimant k = world_worker();
 
     for (int i = 0; i < 5; i++) {
-        world_hook(c, &(struct hook){.n = i + 1});
+        world_hook(c, &(struct hook){.n = i + 1, .priority = priorities[i]});
         for (int n = 0; n < 2; n++)
             (void)world_put(c, &(struct put){.hook = i + 1,
                                              .n = n,
@@ -42,6 +42,31 @@ static void urgent_classes_are_first(void **state)
     }
     for (int i = 0; i < 10; i++)
         assert_int_equal(next(c, &k), want[i / 2]);
+    world_none(c, &k);
+}
+
+static void more_urgent_ones_before_the_place_are_first(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct put test = {.hook = 2, .n = 50, .once = true};
+
+    world_hook(c, &(struct hook){.n = 1, .priority = 5});
+    world_hook(c, &(struct hook){.n = 2});
+    world_hook(c, &(struct hook){.n = 3});
+    for (int i = 2; i <= 3; i++)
+        world_fill(c, (struct put){.hook = i}, 0, 4);
+    assert_int_equal(next(c, &k), 2);
+    (void)world_put(c, &(struct put){.hook = 1, .priority = 5});
+    assert_int_equal(next(c, &k), 1);
+    assert_int_equal(next(c, &k), 2);
+    assert_int_equal(next(c, &k), 3);
+    (void)world_put(c, &test);
+    assert_true(world_got(c, &k).job.once);
+    /* a class that no webhook has any more: when its turn comes */
+    (void)world_put(c, &(struct put){.hook = 3, .n = 9, .priority = 2});
+    for (int i = 0; i < 6; i++)
+        (void)world_got(c, &k);
     world_none(c, &k);
 }
 
@@ -166,17 +191,12 @@ static int64_t examined(const bson_t *explained, const char *what)
     return sum;
 }
 
-static const bson_t *explain_look(struct ctx *c, const struct claimant *k)
+static const bson_t *explain_look(struct ctx *c, const struct claimant *k,
+                                  bool behind)
 {
-    ms due = clock_server_ms() + AHEAD_MS;
-    bson_t *first = stages_of(c, k, due, true),
-           *all = stages_of(c, k, due, false);
+    bson_t *cmd = look_command(c, k, clock_server_ms() + AHEAD_MS, behind);
 
-    BCON_APPEND(first, "4", "{", "$unionWith", "{", "coll", QUEUE_JOBS,
-                "pipeline", BCON_ARRAY(all), "}", "}");
-    return mongod_do(c, BCON_NEW("explain", "{", "aggregate", QUEUE_JOBS,
-                                 "pipeline", BCON_ARRAY(first), "cursor", "{",
-                                 "}", "hint", "claim_1", "}", "verbosity",
+    return mongod_do(c, BCON_NEW("explain", BCON_DOCUMENT(cmd), "verbosity",
                                  "executionStats"));
 }
 
@@ -203,15 +223,17 @@ static void flood_of_one_delays_nobody(void **state)
     for (size_t i = 0; i < k.skips_n; i++)
         snprintf(k.skips[i].lim, sizeof k.skips[i].lim, "%024x",
                  1 + 4 * (unsigned)i);
-    explained = explain_look(c, &k);
-    assert_in_range(examined(explained, "totalKeysExamined"), 1,
-                    3 * SUBSCRIBERS);
-    assert_in_range(examined(explained, "totalDocsExamined"), 1, 100);
-    text = bson_as_json(explained, NULL);
-    /* no choice of plans, nothing is sorted */
-    assert_null(strstr(text, "group_1"));
-    assert_null(strstr(text, "\"SORT\""));
-    bson_free(text);
+    for (int behind = 0; behind < 2; behind++) {
+        explained = explain_look(c, &k, behind);
+        assert_in_range(examined(explained, "totalKeysExamined"), 1,
+                        3 * SUBSCRIBERS);
+        assert_in_range(examined(explained, "totalDocsExamined"), 1, 100);
+        text = bson_as_json(explained, NULL);
+        /* no choice of plans, nothing is sorted */
+        assert_null(strstr(text, "group_1"));
+        assert_null(strstr(text, "\"SORT\""));
+        bson_free(text);
+    }
 }
 
 static void refused_subscribers_do_not_delay_others(void **state)
@@ -235,6 +257,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_QUEUE(urgent_classes_are_first),
+        IN_QUEUE(more_urgent_ones_before_the_place_are_first),
         IN_QUEUE(subscribers_of_a_class_take_turns),
         IN_QUEUE(first_in_first_out_within_a_subscriber),
         IN_QUEUE(who_has_rivals_takes_what_chance_says),
