@@ -117,10 +117,14 @@ class Fleet:
         """Paused, and nothing is on its way."""
         self.pause(True)
         time.sleep(1)  # by then every program obeys
-        leased = {"st": "leased"}
-        wait_until(
-            "nobody has one", lambda: not self.db["_jobs"].count_documents(leased), 30
-        )
+        try:
+            wait_until("nobody has one", lambda: not self.leased(), 30)
+        except AssertionError as error:
+            logs = "".join(one.process.tail(5) for one in self.running)
+            raise Failed(f"{error}: {self.leased()}\n{logs}") from error
+
+    def leased(self) -> list[dict]:
+        return list(self.db["_jobs"].find({"st": "leased"}, {"body": 0}).limit(3))
 
     def delivered(self) -> int:
         return sum(row.get("delivered", 0) for row in self.db["_limits"].find({}))

@@ -100,7 +100,10 @@ static void first_in_first_out_within_a_subscriber(void **state)
 
 static int place_of(str id)
 {
-    return (int)strtol(str_from(id, id.n - 9).p, NULL, 10);
+    int64_t n = -1;
+
+    assert_true(str_to_i64(str_from(id, id.n - 9), &n));
+    return (int)n;
 }
 
 static void who_has_rivals_takes_what_chance_says(void **state)
