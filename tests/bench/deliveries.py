@@ -124,7 +124,9 @@ class Fleet:
             raise Failed(f"{error}: {self.leased()}\n{logs}") from error
 
     def leased(self) -> list[dict]:
-        return list(self.db["_jobs"].find({"st": "leased"}, {"body": 0}).limit(3))
+        """A lease that is over says "leased" still, until somebody claims."""
+        mine = {"st": "leased", "$expr": {"$gt": ["$lease.until", "$$NOW"]}}
+        return list(self.db["_jobs"].find(mine, {"body": 0}).limit(3))
 
     def delivered(self) -> int:
         return sum(row.get("delivered", 0) for row in self.db["_limits"].find({}))
