@@ -86,14 +86,15 @@ class Fleet:
             wish = {"rateLimit": {"maxRequestsPerMinute": LIMIT}}
             hooks.register(self.api, self.sink.url, "watched", **wish)
         self.grow(1)
-        self.pause(True)
+        self.rest()
         made = self.api.post("/api/db/watched", {"name": "Ann", "tags": ["office"]})
         expect("status of POST", made.status, 201)
         jobs = self.db["_jobs"]
         wait_until(
             "it is fanned out", lambda: jobs.count_documents({}) == WEBHOOKS, 30
         )
-        self.rows = list(jobs.find({}))
+        self.rows = list(jobs.find({"st": "waiting", "starts": 0}))
+        expect("copied deliveries", len(self.rows), WEBHOOKS)
 
     def fill(self, n: int) -> None:
         """n rows, the webhooks in turn, all of them due."""
