@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/coord/leader.h"
+#include "lib/coord/queue.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
 #include "lib/data/subs.h"
@@ -74,10 +75,8 @@ bool figures_read(const bson_t *row, struct figures *out, ms *out_at)
 enum {
     BATCH = 100000, /* rows of a reply: more subscribers are not counted */
     ACTIVE_MAX = 10000,
-    ASKED_MAX = 100, /* subscribers at their limit of whom it is asked whether
-                      * something of them waits; the others count */
-    SLACK_MOST_MS = 1000, /* what a window is longer than its setting */
-    SLACK_PART = 50
+    ASKED_MAX = 100 /* subscribers at their limit of whom it is asked whether
+                     * something of them waits; the others count */
 };
 
 struct count {
@@ -196,9 +195,7 @@ static enum err read_dead(struct count *k)
 
 static ms window_of(const struct conf *conf)
 {
-    ms window = conf->webhook_rate_limit_window_ms, slack = window / SLACK_PART;
-
-    return window + (slack < SLACK_MOST_MS ? slack : SLACK_MOST_MS);
+    return conf->webhook_rate_limit_window_ms + queue_slack_ms(conf);
 }
 
 /* Totals, and grants that still count. */

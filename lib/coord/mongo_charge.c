@@ -76,10 +76,27 @@ static bson_t *is_below(struct ctx *c, const struct terms *t)
     return expr;
 }
 
-static bson_t *granted(struct ctx *c, const struct terms *t, str job)
+/* The rows of which it will be one, as an expression. */
+static bson_t *ids_of(struct ctx *c, const struct candidate *job)
 {
-    const bson_t *id = queue_literal(c, job);
-    bson_t *expr = id ? mongo_bson(c) : NULL;
+    bson_t *expr = mongo_bson(c), ids;
+
+    if (!expr)
+        return NULL;
+    BSON_APPEND_ARRAY_BEGIN(expr, "$literal", &ids);
+    queue_append_text(&ids, "0", job->id);
+    for (size_t i = 0; i < job->others_n; i++)
+        queue_append_text(&ids, (const char *[]){"1", "2", "3"}[i],
+                          job->others[i]);
+    bson_append_array_end(expr, &ids);
+    return expr;
+}
+
+static bson_t *granted(struct ctx *c, const struct terms *t,
+                       const struct candidate *job)
+{
+    const bson_t *ids = ids_of(c, job);
+    bson_t *expr = ids ? mongo_bson(c) : NULL;
 
     if (expr)
         BCON_APPEND(expr, "$mergeObjects", "[", "$$ROOT", "{", "grants", "{",
@@ -87,13 +104,14 @@ static bson_t *granted(struct ctx *c, const struct terms *t, str job)
                     "$$at", "]", "]", "}", BCON_INT64(-t->limit), "]", "}",
                     "fl", "{", "$concatArrays", "[", "$$fl", "[", "{", "tok",
                     BCON_UTF8(t->token), "until", QUEUE_NOW_AND(t->lease_ms),
-                    "at", "$$at", "id", BCON_DOCUMENT(id), "}", "]", "]", "}",
+                    "at", "$$at", "ids", BCON_DOCUMENT(ids), "}", "]", "]", "}",
                     "}", "]");
     return expr;
 }
 
 /* The same where only each so many grants are kept, counted in `n`. */
-static bson_t *granted_some(struct ctx *c, const struct terms *t, str job)
+static bson_t *granted_some(struct ctx *c, const struct terms *t,
+                            const struct candidate *job)
 {
     const bson_t *whole = granted(c, t, job);
     bson_t *expr = whole ? mongo_bson(c) : NULL;
@@ -111,7 +129,8 @@ static bson_t *granted_some(struct ctx *c, const struct terms *t, str job)
     return expr;
 }
 
-static bson_t *pipeline_of(struct ctx *c, const struct terms *t, str job)
+static bson_t *pipeline_of(struct ctx *c, const struct terms *t,
+                           const struct candidate *job)
 {
     const bson_t *open = is_open(c, t), *below = is_below(c, t);
     const bson_t *grant =
@@ -135,8 +154,8 @@ static bson_t *pipeline_of(struct ctx *c, const struct terms *t, str job)
     return p;
 }
 
-static enum err send(struct ctx *c, const struct terms *t, str job,
-                     bson_t **out)
+static enum err send(struct ctx *c, const struct terms *t,
+                     const struct candidate *job, bson_t **out)
 {
     const bson_t *p = pipeline_of(c, t, job);
     bson_t *cmd = mongo_bson(c);
@@ -167,7 +186,8 @@ static void judge(const bson_t *row, struct charge *out)
 }
 
 static enum charge_result charge_row(struct ctx *c, const struct terms *t,
-                                     str job, struct charge *out)
+                                     const struct candidate *job,
+                                     struct charge *out)
 {
     bson_t *reply, row;
     bson_iter_t it;
@@ -187,8 +207,8 @@ static enum charge_result charge_row(struct ctx *c, const struct terms *t,
 
 /* The limit over all, of which each so many grants are kept. */
 static enum charge_result charge_all(struct ctx *c, const struct claimant *k,
-                                     str job, const char *token,
-                                     struct charge *inout)
+                                     const struct candidate *job,
+                                     const char *token, struct charge *inout)
 {
     int64_t limit = c->conf->webhooks_global_rate_limit_per_minute;
     int64_t every = (limit + EVERY - 1) / EVERY;
@@ -219,12 +239,12 @@ enum charge_result mongo_queue_charge(struct ctx *c, const struct claimant *k,
                             .token = token};
     const struct settlement back = {.back = true};
     enum charge_result result =
-        t.id ? charge_row(c, &t, job->id, inout) : CHARGE_UNKNOWN;
+        t.id ? charge_row(c, &t, job, inout) : CHARGE_UNKNOWN;
 
     if (result != CHARGE_GRANTED ||
         c->conf->webhooks_global_rate_limit_per_minute == 0)
         return result;
-    result = charge_all(c, k, job->id, token, inout);
+    result = charge_all(c, k, job, token, inout);
     if (result == CHARGE_REFUSED &&
         mongo_queue_settle(c, k->queue, job->lim, str_of(token), &back) != OK)
         return CHARGE_UNKNOWN;

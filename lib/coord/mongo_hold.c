@@ -31,7 +31,7 @@ static str lim_of(const bson_t *row)
     return at == SIZE_MAX ? STR("") : str_from(id, at + 1);
 }
 
-static str job_of(const bson_t *row, str token)
+static void ids_of(const bson_t *row, str token, bson_t *out)
 {
     bson_t fl, one;
     bson_iter_t it;
@@ -39,20 +39,21 @@ static str job_of(const bson_t *row, str token)
     uint32_t n;
 
     if (!mongo_reply_doc(row, "fl", &fl) || !bson_iter_init(&it, &fl))
-        return STR("");
+        return;
     while (bson_iter_next(&it)) {
         if (!BSON_ITER_HOLDS_DOCUMENT(&it))
             continue;
         bson_iter_document(&it, &n, &data);
         if (bson_init_static(&one, data, n) &&
-            str_eq(queue_text(&one, "tok"), token))
-            return queue_text(&one, "id");
+            str_eq(queue_text(&one, "tok"), token)) {
+            (void)mongo_reply_doc(&one, "ids", out);
+            return;
+        }
     }
-    return STR("");
 }
 
 enum err mongo_queue_find_charge(struct ctx *c, str token, str *out_lim,
-                                 str *out_id, bool *out_found)
+                                 bson_t *out_ids, bool *out_found)
 {
     bson_t *cmd = mongo_bson(c), *reply, cursor, batch, row;
     bson_iter_t it;
@@ -78,7 +79,8 @@ enum err mongo_queue_find_charge(struct ctx *c, str token, str *out_lim,
             continue;
         *out_found = true;
         *out_lim = lim_of(&row);
-        *out_id = job_of(&row, token);
+        bson_init(out_ids);
+        ids_of(&row, token, out_ids);
     }
     return OK;
 }

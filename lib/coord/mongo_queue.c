@@ -13,6 +13,9 @@
 
 enum {
     AHEAD_MS = 50,
+    ROWS_ALONE = 4, /* of the next subscriber in one look */
+    ROWS = QUEUE_RIVALS_MAX + 1,
+    LEAP = 3,
     HEADS = 16, /* of groups in one look at them */
     ROUNDS = 6, /* such looks in a turn */
     BLOCKED_MS = 250,
@@ -52,41 +55,26 @@ static void append_lim(bson_t *match, const struct claimant *k, bool behind)
     bson_append_document_end(match, &lim);
 }
 
-/* The first row by class, subscriber and time; behind: of the subscribers
+/* The first rows by class, subscriber and time; behind: of the subscribers
  * behind the place. */
-static bson_t *stages_of(struct ctx *c, const struct claimant *k, ms due,
-                         bool behind)
+static bson_t *look_command(struct ctx *c, const struct claimant *k, ms due,
+                            bool behind)
 {
-    bson_t *stages = mongo_bson(c), *match = mongo_bson(c);
+    bson_t *cmd = mongo_bson(c), *filter = mongo_bson(c);
 
-    if (!stages || !match)
+    if (!cmd || !filter)
         return NULL;
-    BSON_APPEND_UTF8(match, "q", job_queue_name(k->queue));
-    append_lim(match, k, behind);
-    append_due(match, due);
-    BCON_APPEND(stages, "0", "{", "$match", BCON_DOCUMENT(match), "}", "1", "{",
-                "$sort", "{", "cls", BCON_INT32(1), "lim", BCON_INT32(1),
-                "runAt", BCON_INT32(1), "}", "}", "2", "{", "$limit",
-                BCON_INT32(1), "}", "3", "{", "$project", "{", "lim",
-                BCON_INT32(1), "g", BCON_INT32(1), "cls", BCON_INT32(1), "sub",
-                BCON_INT32(1), "once", BCON_INT32(1), "runAt", BCON_INT32(1),
-                "}", "}");
-    return stages;
-}
-
-static enum err send_look(struct ctx *c, const struct claimant *k, ms due,
-                          bson_t **out)
-{
-    bson_t *first = stages_of(c, k, due, true),
-           *all = stages_of(c, k, due, false), *cmd = mongo_bson(c);
-
-    if (!first || !all || !cmd)
-        return ERR_OVERLOADED;
-    BCON_APPEND(first, "4", "{", "$unionWith", "{", "coll", QUEUE_JOBS,
-                "pipeline", BCON_ARRAY(all), "}", "}");
-    BCON_APPEND(cmd, "aggregate", QUEUE_JOBS, "pipeline", BCON_ARRAY(first),
-                "cursor", "{", "}", "hint", "claim_1");
-    return mongo_read(c, cmd, out);
+    BSON_APPEND_UTF8(filter, "q", job_queue_name(k->queue));
+    append_lim(filter, k, behind);
+    append_due(filter, due);
+    BCON_APPEND(
+        cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(filter), "sort", "{",
+        "cls", BCON_INT32(1), "lim", BCON_INT32(1), "runAt", BCON_INT32(1), "}",
+        "limit", BCON_INT32(k->rivals > 0 ? ROWS : ROWS_ALONE), "singleBatch",
+        BCON_BOOL(true), "projection", "{", "lim", BCON_INT32(1), "g",
+        BCON_INT32(1), "cls", BCON_INT32(1), "sub", BCON_INT32(1), "once",
+        BCON_INT32(1), "runAt", BCON_INT32(1), "}", "hint", "claim_1");
+    return cmd;
 }
 
 static void read_candidate(const bson_t *row, ms now, struct candidate *out)
@@ -122,23 +110,79 @@ static bool next_row(bson_iter_t *it, bson_t *out)
     return bson_init_static(out, data, n);
 }
 
-/* Of the row behind the place and the first of all: the more urgent. */
-static bool choose(const bson_t *reply, ms now, struct candidate *out)
+/* Rows of one subscriber, in order of time. */
+struct due {
+    struct candidate first;
+    str ids[ROWS];
+    int n; /* 0: none */
+};
+
+/* The row is the next one of its kind: of what is due and has no order, for
+ * which chance may decide. */
+static void add_row(struct due *d, const struct candidate *one)
+{
+    for (int i = 0; i < d->n; i++)
+        if (str_eq(d->ids[i], one->id))
+            return; /* behind the place, and the first of all */
+    if (d->n == 0)
+        d->first = *one;
+    else if (d->n == ROWS || d->first.ordered || one->ordered ||
+             one->due_ms > 0 || one->cls != d->first.cls ||
+             !str_eq(one->lim, d->first.lim))
+        return;
+    d->ids[d->n++] = one->id;
+}
+
+/* Rows by class and subscriber: those of the first one, unless what was found
+ * before is as urgent. */
+static void choose(const bson_t *reply, ms now, struct due *out)
 {
     struct candidate one;
     bson_t batch, row;
     bson_iter_t it;
-    bool any = false;
 
     if (!begin_rows(reply, &batch, &it))
-        return false;
+        return;
     while (next_row(&it, &row)) {
         read_candidate(&row, now, &one);
-        if (!any || one.cls < out->cls)
-            *out = one;
-        any = true;
+        if (out->n > 0 && one.cls < out->first.cls)
+            out->n = 0;
+        add_row(out, &one);
     }
-    return any;
+}
+
+/* Behind the place; from the beginning, when there are none, or when another
+ * may be more urgent. (One aggregate for both costs more than both.) */
+static enum err find_due(struct ctx *c, const struct claimant *k, ms now,
+                         struct due *out)
+{
+    out->n = 0;
+    for (int behind = 1; behind >= 0; behind--) {
+        bson_t *cmd = look_command(c, k, now + AHEAD_MS, behind), *reply;
+        enum err err = cmd ? mongo_read(c, cmd, &reply) : ERR_OVERLOADED;
+
+        if (err)
+            return err;
+        choose(reply, now, out);
+        if (out->n > 0 && out->first.cls <= k->urgent)
+            return OK;
+    }
+    return OK;
+}
+
+/* The first one when nobody else seems to be there: first in, first out. Who
+ * has rivals takes one by chance; what is tried after it lies further on, by
+ * chance too, so that those who lose do not meet again. */
+static void pick(struct due *d, int rivals, struct candidate *out)
+{
+    uint32_t within = (uint32_t)(rivals < d->n ? rivals + 1 : d->n);
+    int at = (int)(id_chance() % within);
+
+    *out = d->first;
+    out->id = d->ids[at];
+    while (out->others_n < CANDIDATE_OTHERS_MAX &&
+           (at += 1 + (int)(id_chance() % LEAP)) < d->n)
+        out->others[out->others_n++] = d->ids[at];
 }
 
 /* ---- ordered subscribers: heads of groups */
@@ -244,12 +288,13 @@ enum look_result mongo_queue_look(struct ctx *c, struct claimant *k,
                                   struct candidate *out)
 {
     ms now = clock_server_ms();
-    bson_t *reply;
+    struct due due;
 
-    if (send_look(c, k, now + AHEAD_MS, &reply) != OK)
+    if (find_due(c, k, now, &due) != OK)
         return LOOK_UNKNOWN;
-    if (!choose(reply, now, out))
+    if (due.n == 0)
         return LOOK_NONE;
+    pick(&due, k->rivals, out);
     return out->ordered && !queue_is_test(out->lim) ? walk(c, k, out, now)
                                                     : LOOK_FOUND;
 }

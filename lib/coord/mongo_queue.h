@@ -6,12 +6,13 @@
  * `_jobs` by index, turns among the subscribers of the most urgent class, then
  * the subscriber's row of `_limits` is charged:
  *
- *   { _id: "<queue>:<lim>", grants[times], fl[{tok, until, at, id}], hold,
+ *   { _id: "<queue>:<lim>", grants[times], fl[{tok, until, at, ids}], hold,
  *     fails, pc, and totals: attempts, delivered, failed, dead, limited,
  *     tookMs, last }
  *
  * grants is an exact sliding window by $$NOW; fl is what is in flight, of dead
- * workers until its time ends. `<queue>:*` is the same for the limit over all.
+ * workers until its time ends; one of the ids is the row it was for.
+ * `<queue>:*` is the same for the limit over all.
  */
 #include "lib/coord/queue.h"
 
@@ -22,8 +23,15 @@ enum look_result {
     LOOK_UNKNOWN
 };
 
+enum {
+    CANDIDATE_OTHERS_MAX = 3
+};
+
 struct candidate {
-    str id, lim, group, subscriber; /* each with a NUL behind */
+    str id, lim, group, subscriber;   /* each with a NUL behind */
+    str others[CANDIDATE_OTHERS_MAX]; /* rows of lim that are due, too: for
+                                       * who comes too late for id */
+    size_t others_n;
     bool ordered, once;
     int cls;
     ms due_ms;  /* until it is due, as far as this process knows the time */

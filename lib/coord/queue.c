@@ -11,12 +11,14 @@
 
 enum {
     TURNS = 16, /* subscribers looked at in a claim */
-    STARTS = 3, /* of rows that somebody else was quicker with */
+    LOSSES = 3, /* charges for nothing: somebody else was quicker */
     SKIP_MOST_MS = 1000,
     IDLE_MS = 250,  /* until something may have come */
     GONE_MS = 1000, /* a webhook that is deleted or disabled */
     ORDER_MS = 200, /* a row that must wait for an older one */
-    RACE_MS = 5
+    RACE_MS = 5,
+    SLACK_LEAST_MS = 250, /* else a busy host gives back all that it takes */
+    SLACK_MOST_MS = 1000
 };
 
 enum turn {
@@ -30,7 +32,7 @@ struct turns {
     struct claimant *k;
     const struct subs *subs;
     struct claim *out;
-    int starts; /* that were too late */
+    int losses;
 };
 
 /* ---- subscribers that are left out for a while */
@@ -255,33 +257,57 @@ static enum turn check_order(struct ctx *c, const struct turns *t,
     return err ? TURN_UNKNOWN : TURN_NEXT;
 }
 
-static enum turn start(struct ctx *c, struct turns *t,
-                       const struct candidate *job)
+/* The more are lost, the more rows a worker chooses from. */
+static void note_rivals(struct claimant *k, bool lost)
 {
-    struct start s = {.token = t->out->token, .lease_ms = t->k->lease_ms};
-    ms sent_boot = clock_boot_ms();
-    enum start_result result = queue_start(c, job, &s);
-    enum err err;
-
-    if (result == START_UNKNOWN)
-        return leave_out(c, t, job);
-    if (result == START_OK && job_read(s.row, &t->out->job)) {
-        t->out->lease_end_boot = sent_boot + t->k->lease_ms;
-        remember_place(t->k, job->lim);
-        return t->out->job.ordered ? check_order(c, t, job) : TURN_GOT;
-    }
-    err = take_back(c, t, job);
-    if (err)
-        return TURN_UNKNOWN;
-    if (result == START_WAIT && job->due_ms > 0)
-        skip(t->k, job, s.wait_ms); /* nothing of it is due before */
-    else
-        remember_place(t->k, job->lim);
-    return ++t->starts < STARTS ? TURN_NEXT : TURN_NONE;
+    if (lost)
+        k->rivals = k->rivals < QUEUE_RIVALS_MAX / 2 ? 2 * k->rivals + 1
+                                                     : QUEUE_RIVALS_MAX;
+    else if (k->rivals > 0)
+        k->rivals--;
 }
 
-static enum turn charge(struct ctx *c, struct turns *t,
-                        const struct candidate *job)
+/* None of them started. */
+static enum turn give_up(struct ctx *c, struct turns *t,
+                         const struct candidate *job, ms early_ms)
+{
+    if (take_back(c, t, job) != OK)
+        return TURN_UNKNOWN;
+    if (early_ms > 0)
+        skip(t->k, job, early_ms); /* nothing of it is due before */
+    else
+        remember_place(t->k, job->lim);
+    return ++t->losses < LOSSES ? TURN_NEXT : TURN_NONE;
+}
+
+/* The row, or, where somebody else was quicker, another one: under the same
+ * charge, as it does not matter which. */
+static enum turn start(struct ctx *c, struct turns *t, struct candidate *job)
+{
+    struct start s = {.token = t->out->token, .lease_ms = t->k->lease_ms};
+
+    for (size_t next = 0;; next++) {
+        ms sent_boot = clock_boot_ms();
+        enum start_result result = queue_start(c, job, &s);
+        bool early = result == START_WAIT && job->due_ms > 0;
+
+        if (result == START_UNKNOWN)
+            return leave_out(c, t, job);
+        if (result == START_OK && job_read(s.row, &t->out->job)) {
+            t->out->lease_end_boot = sent_boot + t->k->lease_ms;
+            remember_place(t->k, job->lim);
+            note_rivals(t->k, next > 0);
+            return t->out->job.ordered ? check_order(c, t, job) : TURN_GOT;
+        }
+        if (next == job->others_n || early) {
+            note_rivals(t->k, !early);
+            return give_up(c, t, job, early ? s.wait_ms : 0);
+        }
+        job->id = job->others[next];
+    }
+}
+
+static enum turn charge(struct ctx *c, struct turns *t, struct candidate *job)
 {
     ms window = c->conf->webhook_rate_limit_window_ms;
     struct charge how = {.limit = t->out->target->webhook.max_per_window,
@@ -330,18 +356,39 @@ static enum turn take_turn(struct ctx *c, struct turns *t)
     return charge(c, t, &job);
 }
 
-static ms slack_of(const struct conf *conf)
+ms queue_slack_ms(const struct conf *conf)
 {
     ms part = conf->webhook_rate_limit_window_ms / 50;
 
-    return part < 1000 ? part : 1000;
+    if (part < SLACK_LEAST_MS)
+        return SLACK_LEAST_MS;
+    return part < SLACK_MOST_MS ? part : SLACK_MOST_MS;
 }
 
 /* Workers that begin at the same place would meet at every row. */
-static void begin_somewhere(struct claimant *k)
+static void begin_somewhere(struct claimant *k, const struct subs *subs)
 {
-    if (k->served[0] == '\0')
-        snprintf(k->served, sizeof k->served, "%08x", id_chance());
+    size_t n = subs_count(subs);
+
+    if (k->served[0] == '\0' && n > 0)
+        remember_place(k, subs_at(subs, id_chance() % n)->webhook.id);
+}
+
+/* Nothing can be more urgent than the class of some webhook, but for tests,
+ * whose subscribers are behind all others. */
+static void note_urgent(struct claimant *k, const struct subs *subs)
+{
+    size_t n = subs_count(subs);
+
+    if (k->urgent_seen == subs_version(subs) + 1)
+        return;
+    k->urgent = n > 0 ? JOB_CLASS_LAST : 0;
+    for (size_t i = 0; i < n; i++) {
+        int cls = job_class(subs_at(subs, i)->webhook.priority);
+
+        k->urgent = cls < k->urgent ? cls : k->urgent;
+    }
+    k->urgent_seen = subs_version(subs) + 1;
 }
 
 static enum claim_result unknown(struct ctx *c)
@@ -358,18 +405,19 @@ enum claim_result queue_claim(struct ctx *c, struct claimant *k,
     struct turns t = {.k = k, .out = out};
     enum turn turn = TURN_NEXT;
 
-    *out = (struct claim){.slack_ms = slack_of(c->conf)};
+    *out = (struct claim){.slack_ms = queue_slack_ms(c->conf)};
     snprintf(out->token, sizeof out->token, "%s", token);
-    begin_somewhere(k);
     drop_old_skips(k, clock_boot_ms());
     if (subs_get(c, &t.subs) != OK)
         return unknown(c);
+    begin_somewhere(k, t.subs);
+    note_urgent(k, t.subs);
     for (int i = 0; i < TURNS && turn == TURN_NEXT; i++)
         turn = take_turn(c, &t);
     if (turn == TURN_GOT)
         return CLAIM_GOT;
     if (turn == TURN_UNKNOWN)
         return unknown(c);
-    out->wait_ms = t.starts ? RACE_MS : wait_of(k);
+    out->wait_ms = t.losses ? RACE_MS : wait_of(k);
     return CLAIM_NONE;
 }

@@ -22,6 +22,7 @@ enum {
     QUEUE_BREAKER_FAILURES = 10,   /* in a row: the breaker opens */
     QUEUE_BREAKER_MS = 60000,
     QUEUE_SKIPS_MAX = 64, /* subscribers a worker leaves out for a while */
+    QUEUE_RIVALS_MAX = 15
 };
 
 /* A subscriber that could not be served, and when to look again. */
@@ -38,6 +39,10 @@ struct claimant {
     int64_t cap;             /* in flight per subscriber, all instances */
     char served[JOB_ID_MAX]; /* the place: turns go on behind it */
     char group[JOB_ID_MAX + EVENT_ORDER_MAX]; /* likewise among its groups */
+    int rivals; /* that seem to want the same rows: 0 takes the first one, else
+                 * one of so many more by chance */
+    int urgent; /* the lowest class of a webhook .. */
+    int64_t urgent_seen; /* .. in this version of them and one more */
     struct queue_skip skips[QUEUE_SKIPS_MAX];
     size_t skips_n;
     int from_class; /* more urgent ones are not looked at in this turn */
@@ -60,6 +65,10 @@ struct claim {
     bool sent;         /* by the caller: a request may have gone out */
     ms wait_ms;        /* CLAIM_NONE */
 };
+
+/* How long a grant may be used. The window of the limits is longer by that, so
+ * that they are exact: 1/50 of it, at least 250 ms, at most 1 s. */
+ms queue_slack_ms(const struct conf *conf);
 
 /*
  * Finds the next job that may run, charges its limits, starts its row. token is

@@ -97,8 +97,8 @@ MUST_CHECK enum err queue_count_rows(struct ctx *c, const bson_t *filter,
 /* The row of a subscriber in `_limits`; NULL: no memory. */
 const char *queue_limits_id(struct ctx *c, enum job_queue q, str lim);
 
-/* Who holds the charge of a token: *out_lim (a NUL behind), *out_id; false in
- * *out_found: nobody. */
+/* Who holds the charge of a token: *out_lim (a NUL behind), and the rows of
+ * which one was to be started; false in *out_found: nobody. */
 MUST_CHECK enum err mongo_queue_find_charge(struct ctx *c, str token,
-                                            str *out_lim, str *out_id,
+                                            str *out_lim, bson_t *out_ids,
                                             bool *out_found);

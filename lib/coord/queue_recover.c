@@ -49,18 +49,23 @@ static struct settlement settlement_of(const bson_t *row)
 /* The token has no row: its charge is for nothing, or only not settled. */
 static enum err recover_charge(struct ctx *c, str token)
 {
+    bson_t *filter = mongo_bson(c), ids;
     const bson_t *row = NULL;
     struct settlement s;
-    str lim, id;
+    str lim;
     bool found;
-    enum err err = mongo_queue_find_charge(c, token, &lim, &id, &found);
+    enum err err = filter
+                       ? mongo_queue_find_charge(c, token, &lim, &ids, &found)
+                       : ERR_OVERLOADED;
 
     if (err || !found)
         return err;
-    err = queue_find_row(c, id, &row);
+    BCON_APPEND(filter, "_id", "{", "$in", BCON_ARRAY(&ids), "}", "fin",
+                BCON_UTF8(token.p));
+    err = queue_find_by(c, filter, &row);
     if (err)
         return err;
-    if (!row || !str_eq(queue_text(row, "fin"), token))
+    if (!row)
         return mongo_queue_drop(c, token);
     s = settlement_of(row);
     return mongo_queue_settle(c, QUEUE_WEBHOOK, lim, token, &s);

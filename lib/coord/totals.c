@@ -4,12 +4,12 @@
 #include <stdlib.h>
 
 #include "lib/base/conf.h"
+#include "lib/coord/queue.h"
 #include "lib/data/json_out.h"
 #include "lib/data/mongo.h"
 
 enum {
-    ROWS_MAX = 10000, /* subscribers in one answer */
-    SLACK_MOST_MS = 1000
+    ROWS_MAX = 10000 /* subscribers in one answer */
 };
 
 #define WALL_MOST INT64_C(8640000000000000) /* ECMA-262, 21.4.1.1 */
@@ -77,9 +77,7 @@ static str subscriber_of(str id, str queue)
 /* The window as it is kept: lengthened by the slack of its grants. */
 static ms window_ms(const struct conf *conf)
 {
-    ms window = conf->webhook_rate_limit_window_ms, slack = window / 50;
-
-    return window + (slack < SLACK_MOST_MS ? slack : SLACK_MOST_MS);
+    return conf->webhook_rate_limit_window_ms + queue_slack_ms(conf);
 }
 
 /* `;` follows `:`. What is not an array has no grants. */

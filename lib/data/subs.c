@@ -105,6 +105,11 @@ size_t subs_count(const struct subs *s)
     return s->by_id_n;
 }
 
+const struct subscription *subs_at(const struct subs *s, size_t i)
+{
+    return s->by_id[i];
+}
+
 /* ---- looking up */
 
 static int compare(str a, str b)

@@ -57,3 +57,5 @@ subs_find(const struct subs *s, str collection, enum event_kind k, size_t *n);
 const struct subscription *subs_by_id(const struct subs *s, str id);
 
 size_t subs_count(const struct subs *s);
+/* By id; i < subs_count(). */
+const struct subscription *subs_at(const struct subs *s, size_t i);

@@ -34,6 +34,20 @@ request to a file. "loop" is tests/bench/loop.c: driver and mongod, no HTTP.
              Redis. A pair is two calls, so it is held against half their rate
     locks-http  the same two by HTTP, through nginx on 8 kept connections, new
              names all the time; p99 is that of a request, twice
+    events   POST to a collection with one unordered webhook (transaction and
+             outbox), workers not running; the same with workers that deliver
+             to a local receiver; POST to a collection without one, beside it;
+             each against POST to an instance that has no webhook at all
+    queue    queue_bench.c: claim and finish of deliveries without requests, 5
+             processes, 200 webhooks; findAndModify of a row by _id, likewise
+    deliveries  to nginx that answers 200, from 1, 2, 5 and 10 instances of
+             workers with 5 senders each, 10 webhooks, 300 a second for each;
+             against queue_bench.c's loop of findAndModify, POST, update with as
+             many processes, and against 1 instance. Counted by the totals of
+             the webhooks between two moments. "workers" has the CPU time of
+             all their processes, and commands are those that mongod counts
+    kill     SIGKILL of a process that waits for a receiver's answer, until the
+             same delivery arrives there again from another
     csv      export of 1,000,000 documents with fields= (four of twelve) and
              without (two passes: the columns are those of all documents); loop
              that reads the whole documents by the driver's cursor and drops
@@ -67,18 +81,20 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / p) for p in ("system", "toxics"))]
 
 from cluster import PATH, ROOT  # noqa: E402
+from deliveries import Deliveries, Kill  # noqa: E402
 from export import CSV  # noqa: E402
 from load import Failed  # noqa: E402
 from report import Progress, Report  # noqa: E402
 from rows import ROWS  # noqa: E402
 from single import Memory, Start  # noqa: E402
 from world import World, setting  # noqa: E402
+from writes import EVENTS, QUEUE  # noqa: E402
 
 
-ALL = [*ROWS, CSV, Start(), Memory()]
+ALL = [*ROWS, EVENTS, QUEUE, Deliveries(), Kill(), CSV, Start(), Memory()]
 
 
 def first_line(*argv: str) -> str:

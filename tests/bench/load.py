@@ -56,13 +56,22 @@ class Side:
         if instance:
             self.watched["server"] = instance.app.pid
             self.watched["nginx"] = instance.web.pid
+            if instance.workers:
+                self.watched["workers"] = instance.workers.pid
         self.maker = "load" if instance else "server"
+
+    def prepare(self, seconds: float) -> None:
+        """What the load needs to be there; not measured."""
 
     def load(self, seconds: float) -> dict:
         """{ops, seconds, errors}; "server" is then the loop itself."""
         raise NotImplementedError
 
+    def clear(self, ops: int) -> None:
+        """Looks at what the load has left, and takes it away; not measured."""
+
     def slice(self, seconds: float) -> Slice:
+        self.prepare(seconds)
         before = {k: procs.cpu_us(pid) for k, pid in self.watched.items()}
         families = [procs.family(pid) for pid in self.watched.values()]
         made = children_us()
@@ -75,6 +84,7 @@ class Side:
         if got["errors"] or not got["ops"]:
             raise Failed(f"{self.name}: {got}")
         ops = got["ops"]
+        self.clear(ops)
         cpu = {k: v / ops for k, v in used.items()}
         return Slice(ops, got["seconds"], cpu, got.get("p99_ms", 0))
 
@@ -110,15 +120,23 @@ class LockPairs(Wrk):
         return got | {"ops": got["ops"] // 2, "p99_ms": 2 * got["p99_ms"]}
 
 
-class LockBench(Side):
-    """lock_bench.c on the servers and settings of an instance."""
+class Program(Side):
+    """A program of ours that prints its result: MODE PROCESSES SECONDS, on
+    the servers and settings of env."""
 
-    def __init__(self, name, servers, instance, program: Path, mode, processes):
+    def __init__(self, name, servers, env, program: Path, mode, processes):
         super().__init__(name, servers)
-        self.env, self.argv = instance.env, [program, mode, processes]
+        self.env, self.argv = env, [program, mode, processes]
 
     def load(self, seconds: float) -> dict:
         return json.loads(run([*self.argv, seconds], self.env))
+
+
+class Claims(Program):
+    """queue_bench.c on deliveries that wait; each slice has new ones."""
+
+    def prepare(self, seconds: float) -> None:
+        run([self.argv[0], "seed", 1, seconds], self.env)
 
 
 class Loop(Side):

@@ -2,15 +2,18 @@
  * queue_bench MODE PROCESSES SECONDS - deliveries without requests, and what
  * MongoDB can do at best, each process on a connection of its own
  *
- *   claim  queue_claim and queue_finish of waiting deliveries of 200 webhooks;
- *          a pair counts once
+ *   seed   puts waiting deliveries of 200 webhooks there, as many as last for a
+ *          claim of so many seconds, in place of what there is
+ *   claim  queue_claim and queue_finish of these; a pair counts once
  *   raw    findAndModify of a row of the process's own by _id
+ *   post   the same, then a POST of a delivery's size on a kept connection to
+ *          BENCH_URL, then an update of that row
  *
- * Settings come from the environment, as for the programs; the database is
- * emptied first. Each process runs one operation before the clock starts.
- * Prints one JSON line: operations, seconds, errors, empty claims, CPU time,
- * and the 99th percentile of one operation. Exit code 1 when there was an
- * error, as when the deliveries did not last.
+ * Settings come from the environment, as for the programs. Writes are waited
+ * for as the queue does: by the primary alone. Each process runs one operation
+ * before the clock starts. Prints one JSON line: operations, seconds, errors,
+ * empty claims, CPU time, and the 99th percentile of one operation. Exit code 1
+ * when there was an error, as when the deliveries did not last.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -21,11 +24,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <curl/curl.h>
 #include <mongoc/mongoc.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
-#include "lib/coord/queue.h"
+#include "lib/coord/queue_inside.h"
 #include "lib/data/schema.h"
 
 enum {
@@ -52,6 +56,7 @@ static struct {
     const struct conf *conf;
     struct ctx ctx;
     struct claimant k;
+    CURL *curl;
     char name[32];
     uint64_t ops, errors, empty;
     uint32_t took[SLOTS];
@@ -211,28 +216,98 @@ static bool open_raw(int i)
     return open_client(CALL_MS);
 }
 
-static bool run_raw(void)
+static void begin(void)
+{
+    ctx_reset(&job.ctx);
+    job.ctx.deadline = clock_mono_ms() + CALL_MS;
+}
+
+static bool find_and_modify(void)
 {
     struct ctx *c = &job.ctx;
-    bson_t *cmd;
+    bson_t *cmd = mongo_bson(c), *reply;
 
-    ctx_reset(c);
-    c->deadline = clock_mono_ms() + CALL_MS;
-    cmd = mongo_bson(c);
     BCON_APPEND(cmd, "findAndModify", "_bench", "query", "{", "_id",
                 BCON_UTF8(job.name), "}", "upsert", BCON_BOOL(true), "new",
                 BCON_BOOL(true), "update", "{", "$inc", "{", "n", BCON_INT64(1),
                 "}", "}");
-    return run(cmd);
+    return queue_write(c, cmd, &reply) == OK;
+}
+
+static bool update(void)
+{
+    struct ctx *c = &job.ctx;
+    bson_t *cmd = mongo_bson(c), *reply;
+
+    BCON_APPEND(cmd, "update", "_bench", "updates", "[", "{", "q", "{", "_id",
+                BCON_UTF8(job.name), "}", "u", "{", "$set", "{", "st", "done",
+                "}", "}", "}", "]");
+    return queue_write(c, cmd, &reply) == OK;
+}
+
+static bool run_raw(void)
+{
+    begin();
+    return find_and_modify();
+}
+
+/* ---- a POST */
+
+static size_t drop_body(char *data, size_t size, size_t n, void *arg)
+{
+    (void)data;
+    (void)arg;
+    return size * n;
+}
+
+/* Headers and body are as long as those of a delivery. */
+static bool open_post(int i)
+{
+    static char body[400];
+    const char *url = getenv("BENCH_URL");
+    struct curl_slist *headers = NULL;
+    char text[80];
+
+    memset(body, 'x', sizeof body - 1);
+    job.curl = curl_easy_init();
+    for (int n = 0; n < 12; n++) {
+        snprintf(text, sizeof text, "X-Header-%02d: %036d", n, n);
+        headers = curl_slist_append(headers, text);
+    }
+    return url && job.curl && headers && open_raw(i) &&
+           !curl_easy_setopt(job.curl, CURLOPT_URL, url) &&
+           !curl_easy_setopt(job.curl, CURLOPT_HTTPHEADER, headers) &&
+           !curl_easy_setopt(job.curl, CURLOPT_POSTFIELDS, body) &&
+           !curl_easy_setopt(job.curl, CURLOPT_WRITEFUNCTION, drop_body) &&
+           !curl_easy_setopt(job.curl, CURLOPT_TIMEOUT_MS, (long)CALL_MS);
+}
+
+static bool post(void)
+{
+    CURLcode code = curl_easy_perform(job.curl);
+    long status = 0;
+
+    curl_easy_getinfo(job.curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code || status != 200)
+        fprintf(stderr, "queue_bench: POST: %s, status %ld\n",
+                curl_easy_strerror(code), status);
+    return !code && status == 200;
+}
+
+static bool run_post(void)
+{
+    begin();
+    return find_and_modify() && post() && update();
 }
 
 static const struct mode {
     const char *name;
     bool (*open)(int i);
     bool (*run)(void);
-    int rows_a_second;
-} modes[] = {{"claim", open_claim, run_claim, ROWS_A_SECOND},
-             {"raw", open_raw, run_raw, 0}};
+} modes[] = {{"seed", NULL, NULL},
+             {"claim", open_claim, run_claim},
+             {"raw", open_raw, run_raw},
+             {"post", open_post, run_post}};
 
 static void note(int64_t us)
 {
@@ -294,28 +369,12 @@ static double p99_ms(void)
     return (double)(s + 1) * SLOT_US / 1000;
 }
 
-/* In a process of its own: no client of MongoDB lives through a fork. */
-static bool seed_first(int64_t rows)
-{
-    pid_t pid = rows ? fork() : -1;
-    int status;
-
-    if (rows == 0)
-        return true;
-    if (pid == 0)
-        _exit(!seed(rows));
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
-}
-
 static int measure(const struct mode *mode, int processes, double seconds)
 {
-    struct rusage u, before;
+    struct rusage u;
     int64_t start;
     int status;
 
-    if (!seed_first((int64_t)(mode->rows_a_second * (seconds + 1))))
-        return 1;
-    getrusage(RUSAGE_CHILDREN, &before);
     for (int i = 0; i < processes; i++) {
         pid_t pid = fork();
 
@@ -330,8 +389,6 @@ static int measure(const struct mode *mode, int processes, double seconds)
         shared->errors += wait(&status) < 0 || status != 0;
     seconds = (double)(clock_mono_us() - start) / 1e6;
     getrusage(RUSAGE_CHILDREN, &u);
-    timersub(&u.ru_utime, &before.ru_utime, &u.ru_utime);
-    timersub(&u.ru_stime, &before.ru_stime, &u.ru_stime);
     printf("{\"ops\":%llu,\"seconds\":%.6f,\"errors\":%llu,\"empty\":%llu,"
            "\"cpu_us\":%lld,\"p99_ms\":%.2f}\n",
            (unsigned long long)shared->ops, seconds,
@@ -349,13 +406,15 @@ int main(int argc, char **argv)
     int64_t processes = 0;
     struct conf *conf;
     int problems, code;
+    double seconds;
 
     for (size_t i = 0; argc == 4 && i < sizeof modes / sizeof *modes; i++)
         if (strcmp(modes[i].name, argv[1]) == 0)
             mode = &modes[i];
     if (!mode || !str_to_i64(str_of(argv[2]), &processes) || processes < 1 ||
         processes > PROCESSES_MAX) {
-        fputs("usage: queue_bench claim|raw PROCESSES SECONDS\n", stderr);
+        fputs("usage: queue_bench seed|claim|raw|post PROCESSES SECONDS\n",
+              stderr);
         return 2;
     }
     conf = conf_new(environ, "", stderr, &problems);
@@ -364,7 +423,9 @@ int main(int argc, char **argv)
     job.conf = conf;
     mongoc_init();
     mongoc_log_set_handler(NULL, NULL);
-    code = measure(mode, (int)processes, strtod(argv[3], NULL));
+    seconds = strtod(argv[3], NULL);
+    code = mode->run ? measure(mode, (int)processes, seconds)
+                     : !seed((int64_t)(ROWS_A_SECOND * (seconds + 1)));
     conf_free(conf);
     return code;
 }

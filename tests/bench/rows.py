@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import seed
 import shapes
-from load import Failed, LockBench, LockPairs, Loop, Side, Slice, Wrk
+from load import Failed, LockPairs, Loop, Program, Side, Slice, Wrk
 from report import Line, Report, number, spread, two_places
 from world import PROGRAMS, Trivial, World, loop_program
 
@@ -224,7 +224,7 @@ def of_half(a: Slice, b: Slice) -> float:
 def locks(world: World) -> list[Side]:
     api, program = world.locks, PROGRAMS / "lock_bench"
     return [
-        LockBench(f"{name}, {n}", world.servers, api, program, mode, n)
+        Program(f"{name}, {n}", world.servers, api.env, program, mode, n)
         for n in (1, 5)
         for name, mode in (("lock pair", "lock"), ("EVALSHA", "raw"))
     ]

@@ -397,6 +397,27 @@ MUTANTS = [
         '',
         "test_queue_recover",
     ),
+    Mutant(
+        "the charge of a row that was lost stays",
+        COORD + "queue.c",
+        "if (take_back(c, t, job) != OK)",
+        "if (false)",
+        "test_queue",
+    ),
+    Mutant(
+        "only the first row of a charge is known",
+        COORD + "mongo_charge.c",
+        "i < job->others_n",
+        "i < 0",
+        "test_queue",
+    ),
+    Mutant(
+        "rows with order stand for others",
+        COORD + "mongo_queue.c",
+        "d->first.ordered || one->ordered ||",
+        "",
+        "test_mongo_queue",
+    ),
     # workers: what dead children held
     Mutant(
         "token of a dead child is forgotten",

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -119,3 +120,18 @@ def sender(api: Instance, receiver, request) -> int:
 
 def wait_gone(pid: int, seconds: float = 20) -> None:
     wait_until(f"{pid} is gone", lambda: gone(pid), seconds)
+
+
+def settled(api, number: int = 5) -> list[int]:
+    """The deliver processes, once none of them is younger than a second: one
+    that dies young is not replaced at once."""
+    since, before = time.monotonic(), None
+
+    def old():
+        nonlocal since, before
+        pids = api.worker_pids("deliver")
+        if pids != before:
+            since, before = time.monotonic(), pids
+        return len(pids) == number and time.monotonic() - since > 1.1 and pids
+
+    return wait_until("all are old enough", old, 40)

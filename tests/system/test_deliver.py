@@ -11,7 +11,7 @@ import pytest
 from receiver import Receiver
 
 from cluster import wait_until
-from delivering import Hook, instance, sender, wait_gone
+from delivering import Hook, instance, sender, settled, wait_gone
 
 TIMEOUT = 2000  # of one try
 KILLS = 12
@@ -117,21 +117,6 @@ def test_denied_address_is_dead_at_once(servers, receiver, db):
 
 
 # ---- processes that are killed
-
-
-def settled(api, number: int = 5) -> list[int]:
-    """The deliver processes, once none of them is younger than a second: one
-    that dies young is not replaced at once."""
-    since, before = time.monotonic(), None
-
-    def old():
-        nonlocal since, before
-        pids = api.worker_pids("deliver")
-        if pids != before:
-            since, before = time.monotonic(), pids
-        return len(pids) == number and time.monotonic() - since > 1.1 and pids
-
-    return wait_until("all are old enough", old, 40)
 
 
 def test_killed_sender_is_followed_at_once(api, receiver, db):

@@ -32,6 +32,7 @@ struct hook {
     int n; /* its id ends so */
     int limit;
     bool disabled;
+    int priority;
 };
 struct put {
     int hook, n;
@@ -71,7 +72,8 @@ static inline void world_hook(struct ctx *c, const struct hook *h)
               BCON_NEW("_id", BCON_OID(&oid), "name", "w", "url",
                        "http://127.0.0.1:9/", "collection", "things", "events",
                        "[", "create", "]", "enabled", BCON_BOOL(!h->disabled),
-                       "rateLimit", "{", "maxRequestsPerMinute",
+                       "priority", BCON_INT32(h->priority), "rateLimit", "{",
+                       "maxRequestsPerMinute",
                        BCON_INT32(h->limit ? h->limit : 300), "}"));
     world_raise(c);
 }

@@ -174,6 +174,104 @@ static void one_of_many_gets_a_row(void **state)
     assert_int_equal(world_count(world_limits(c, 1), "fl"), RACES);
 }
 
+/* ---- rows that somebody else was quicker with */
+
+/* A worker whose clock is wrong takes leases for over: it finds such rows, and
+ * does not get them. */
+static enum claim_result claim_late(struct ctx *c, struct claimant *k,
+                                    struct claim *out)
+{
+    enum claim_result result;
+
+    clock_note_offset(-3600000);
+    result = world_claim(c, k, out);
+    clock_note_offset(0);
+    return result;
+}
+
+static void loser_takes_another_under_the_same_charge(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker(), other = world_worker();
+    struct job_result r = world_done();
+    const bson_t *limits;
+    struct claim cl;
+    int64_t n;
+    str first;
+
+    world_hook(c, &(struct hook){.n = 1});
+    world_fill(c, (struct put){.hook = 1}, 0, 4);
+    first = world_job_id(c, 1, 0);
+    assert_str(world_got(c, &other).job.id, first.p);
+    while (claim_late(c, &k, &cl) != CLAIM_GOT)
+        k.rivals = 0; /* none of those that chance has chosen was left */
+    limits = world_limits(c, 1);
+    assert_str(world_text(limits, "fl.1.ids.0"), first.p);
+    assert_true(str_eq(cl.job.id, world_text(limits, "fl.1.ids.1")) ||
+                str_eq(cl.job.id, world_text(limits, "fl.1.ids.2")) ||
+                str_eq(cl.job.id, world_text(limits, "fl.1.ids.3")));
+    assert_str(world_text(limits, "fl.1.tok"), cl.token);
+    assert_int_equal(world_count(limits, "grants"), 2);
+    assert_int_equal(k.rivals, 1);
+    /* its worker dies between the two writes of the finish */
+    world_finish(c, &k, &cl, &r);
+    coord_put(c, "_limits", bson_copy(limits));
+    assert_int_equal(queue_recover(c, str_of(cl.token), true, &n), OK);
+    limits = world_limits(c, 1);
+    assert_int_equal(world_number(limits, "delivered", -1), 1);
+    assert_int_equal(world_count(limits, "fl"), 1);
+    assert_int_equal(world_count(limits, "grants"), 2);
+}
+
+static void charge_for_rows_that_are_all_lost_is_given_back(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker(), other = world_worker();
+    struct claim cl;
+
+    world_hook(c, &(struct hook){.n = 1});
+    world_fill(c, (struct put){.hook = 1}, 0, 4);
+    for (int i = 0; i < 4; i++)
+        (void)world_got(c, &other);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(claim_late(c, &k, &cl), CLAIM_NONE);
+        assert_int_equal(world_count(world_limits(c, 1), "grants"), 4);
+        assert_int_equal(world_count(world_limits(c, 1), "fl"), 4);
+    }
+    assert_int_equal(k.rivals, QUEUE_RIVALS_MAX);
+    world_fill(c, (struct put){.hook = 1}, 4, 30);
+    for (int i = 1; i <= 20; i++) {
+        (void)world_got(c, &k);
+        assert_int_equal(k.rivals,
+                         i < QUEUE_RIVALS_MAX ? QUEUE_RIVALS_MAX - i : 0);
+    }
+}
+
+static void workers_begin_at_different_subscribers(void **state)
+{
+    struct ctx *c = *state;
+    bool begun[6] = {false};
+    int n = 0;
+
+    for (int i = 1; i <= 5; i++) {
+        world_hook(c, &(struct hook){.n = i});
+        world_fill(c, (struct put){.hook = i}, 0, 40);
+    }
+    for (int i = 0; i < 40; i++) {
+        struct claimant k = world_worker();
+        struct claim cl;
+        int at;
+
+        k.served[0] = '\0';
+        cl = world_got(c, &k);
+        at = (int)str_from(cl.job.subscriber, 23).p[0] - '0';
+        assert_in_range(at, 1, 5);
+        n += !begun[at];
+        begun[at] = true;
+    }
+    assert_true(n > 2);
+}
+
 /* ---- tokens */
 
 static void stale_token_changes_nothing(void **state)
@@ -295,6 +393,9 @@ int main(void)
         IN_QUEUE(log_keeps_the_last_ten),
         IN_QUEUE(never_before_it_is_due),
         IN_QUEUE(one_of_many_gets_a_row),
+        IN_QUEUE(loser_takes_another_under_the_same_charge),
+        IN_QUEUE(charge_for_rows_that_are_all_lost_is_given_back),
+        IN_QUEUE(workers_begin_at_different_subscribers),
         IN_QUEUE(stale_token_changes_nothing),
         IN_QUEUE(repeated_finish_knows_itself),
         IN_QUEUE(finish_of_which_only_the_row_was_written_is_counted_once),

@@ -103,7 +103,7 @@ static int run_claimants(ms for_ms)
 
 static void assert_exact(int n, int limit, ms window, ms ran)
 {
-    ms slack = window / 50;
+    ms slack = queue_slack_ms(mongod.conf);
 
     for (int i = limit; i < n; i++)
         if (all[i] - all[i - limit] <= window + slack)
