@@ -10,7 +10,7 @@ import os
 import uuid
 from pathlib import Path
 
-from cluster import Instance, gone, wait_until
+from cluster import Instance, Servers, gone, wait_until
 
 SETTINGS = {
     "REDIS_URL": "none",
@@ -18,6 +18,28 @@ SETTINGS = {
     "WEBHOOKS_RETRY_DELAY": 100,
     "WEBHOOKS_RETRY_MAX_DELAY": 1000,
 }
+
+# of clusters: limits that are in nobody's way
+FAST = SETTINGS | {
+    "WEBHOOK_RATE_LIMIT_WINDOW_MS": 1000,
+    "WEBHOOKS_RATE_LIMIT_PER_MINUTE": 300,
+    "WEBHOOK_TIMEOUT": 2000,
+    "WEBHOOK_CONNECT_TIMEOUT": 1000,
+    "RATE_LIMIT_ENABLED": "false",
+}
+
+
+class Bare(Servers):
+    """There is no Redis."""
+
+    def start_redis(self) -> None:
+        pass
+
+
+def retries(n: int, ms: int = 100, **more) -> dict:
+    """rateLimit of a webhook."""
+    limit = {"maxRetries": n, "baseDelayMs": ms, "maxDelayMs": 1000}
+    return limit | {"maxRequestsPerMinute": 300} | more
 
 
 def instance(servers, **settings) -> Instance:
@@ -46,6 +68,19 @@ class Hook:
         reply = self.api.post(f"/api/db/{self.collection}", doc or {"a": 1})
         assert reply.status == 201, reply.body
         return reply.json()["data"]["_id"]
+
+    def put(self, doc: str, **values) -> None:
+        reply = self.api.send("PUT", f"/api/db/{self.collection}/{doc}", values)
+        assert reply.status == 200, reply.body
+
+    def change(self, **members) -> None:
+        reply = self.api.send("PUT", f"/api/webhooks/{self.id}", members)
+        assert reply.status == 200, reply.body
+
+    def drop(self) -> None:
+        """What waits is cancelled."""
+        reply = self.api.request("DELETE", f"/api/webhooks/{self.id}")
+        assert reply.status in (200, 404), reply.body
 
     def wait(self, n: int, seconds: float = 20):
         """The first n requests that came."""
@@ -76,11 +111,15 @@ class Hook:
         return f"v1,{want.decode()}" in h.get("webhook-signature", "").split(" ")
 
 
-def _inode(port: int) -> str:
-    """Of the socket that has this port of loopback."""
+def _inode(port: int, to: int) -> str:
+    """Of the socket that has this port of loopback and is connected to that
+    one; connections that have ended keep their ports, too."""
     rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    parts = [row.split() for row in rows]
-    return next((p[9] for p in parts if p[1].endswith(f":{port:04X}")), "")
+    ends = f":{port:04X}", f":{to:04X}"
+    for part in map(str.split, rows):
+        if (part[1][-5:], part[2][-5:]) == ends and part[9] != "0":
+            return part[9]
+    return ""
 
 
 def _sockets(pid: int) -> set[str]:
@@ -101,7 +140,7 @@ def _sockets(pid: int) -> set[str]:
 
 def sender(api: Instance, request) -> int:
     """The pid of the deliver process that has sent this one."""
-    inode = _inode(request.peer)
+    inode = _inode(request.peer, int(request.headers["host"].split(":")[1]))
     pids = [pid for pid in api.worker_pids("deliver") if inode in _sockets(pid)]
     assert inode and len(pids) == 1, "nobody has this connection"
     return pids[0]
