@@ -14,7 +14,7 @@ from clock import WrongClock
 from cluster import wait_until
 from clusters import Cluster
 from delivering import FAST, Bare, Hook, retries
-from events import Receipt, check_labelled, check_windows, doubles
+from events import Receipt, check_labelled, doubles
 from rows import check_groups, check_rest, check_rows, job_changes, leases_of
 
 LIMIT = 4  # s, of a try
@@ -117,18 +117,14 @@ def test_loss_and_stop_of_instances(bare, receiver):
         cluster.cont_workers("c")
         cluster["b"].start_workers()
         receiver.release()
-        ends = {x: cluster.db["_instances"].find_one(x) for x in "bc"}
-        assert ends["c"], "it is in the roster still"
-        for hook in some[:3]:
-            for i in range(20):
-                hook.insert(n=i)
-        wait_until(
-            "both work again",
-            lambda: {"b", "c"}
-            <= {r.headers["x-instance-id"] for r in receiver.requests()
-                if r.t > lost + LEASE},
-            60,
-        )
+        back = time.monotonic()
+
+        def all_work() -> bool:
+            some[0].insert(n=0)
+            new = [r for r in receiver.requests(some[0].path) if r.t > back]
+            return {r.headers["x-instance-id"] for r in new} == {"a", "b", "c"}
+
+        wait_until("both work again", all_work, 60)
         judge(cluster, some)
         for row in jobs.find({"_id": {"$in": [r["_id"] for r in held["b"]]}}):
             assert (row["tries"], row["stalls"]) == (1, 0), "a host is no worker"
@@ -149,6 +145,7 @@ class Writing:
         while not self.stop.is_set():
             try:
                 self.made.append(self.hook.insert(n=len(self.made)))
+                time.sleep(0.01)
             except (AssertionError, OSError):
                 time.sleep(0.05)  # not answered: it may be there
 
@@ -198,10 +195,9 @@ def test_clocks_an_hour_off(bare, receiver, tmp_path):
         "b": WrongClock(folders["b"], -HOUR),
     }
     each = {name: clock.env for name, clock in clocks.items()}
-    settings = FAST | {"WEBHOOKS_RATE_LIMIT_PER_MINUTE": 20}
-    with Cluster(bare, 2, each, **settings) as cluster:
+    with Cluster(bare, 2, each, **FAST) as cluster:
         db = cluster.db
-        limit = retries(3, 500, maxRequestsPerMinute=20)
+        limit = retries(3, 500)
         hook = Hook(cluster["a"], receiver, rateLimit=limit)
         asks = Hook(cluster["a"], receiver, rateLimit=limit)
         time.sleep(1)  # b knows it, too
@@ -223,7 +219,6 @@ def test_clocks_an_hour_off(bare, receiver, tmp_path):
             if before := by_message.get(r.headers["webhook-id"]):
                 assert r.t - before.t >= 0.25, "half of the delay is not random"
             by_message[r.headers["webhook-id"]] = r
-        check_windows([r.t for r in got], 20, 0.9)
         waits = []
         for i in range(10):
             api, wall = cluster["ab"[i % 2]], time.time()

@@ -289,7 +289,7 @@ def test_sigterm_leaves_nothing_leased(bare, receiver):
             for hook in made:
                 hook.wait_state(cluster.client, "done", 3, 60)
         finally:
-            receiver.loop.call_soon_threadsafe(receiver._released.clear)
+            receiver.hold()
         changes = job_changes(bare, cluster.database)
         check_rows(changes)
         assert {x.how for x in leases_of(changes)} == {"finished", "back"}
