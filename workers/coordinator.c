@@ -463,6 +463,7 @@ int coordinator_run(void *arg, int slot)
     co.table = task->table;
     co.board = task->board;
     co.slot = slot;
+    board_undrain(co.board);
     co.signal_fd = sig_open(signals, 1);
     co.leftovers = leftovers_new(co.board);
     if (co.signal_fd < 0 || !co.leftovers || !stores_open(&co.stores, co.conf))

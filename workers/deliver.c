@@ -224,6 +224,7 @@ static void loop(struct deliverer *d)
     while (!worker_must_end(w)) {
         ms wait = LOOK_EVERY_MS;
 
+        worker_tidy(w);
         if (may_claim(w) &&
             (more || board_take(fd) ||
              board_may_look(w->board, clock_boot_ms(), LOOK_EVERY_MS, &wait))) {

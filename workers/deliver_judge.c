@@ -42,16 +42,15 @@ static enum job_health health_of(const struct job *job,
     return is_success(a) ? HEALTH_OK : HEALTH_FAILED;
 }
 
-/* How long the receiver wants to be left alone; 0: it does not say. */
+/* How long the receiver wants to be left alone, where that is longer than it
+ * would be anyway; else 0. */
 static ms asked_wait(const struct http_answer *a, ms delay)
 {
     ms wait = a->retry_after_ms;
 
-    if (a->outcome != HTTP_ANSWERED || wait < 0 ||
+    if (a->outcome != HTTP_ANSWERED || wait <= delay ||
         (a->status != TOO_MANY && a->status != UNAVAILABLE))
         return 0;
-    if (wait < delay)
-        wait = delay;
     return wait > JUDGE_HOLD_MAX_MS ? JUDGE_HOLD_MAX_MS : wait;
 }
 

@@ -125,6 +125,11 @@ void board_drain(struct board *b)
     atomic_store(&b->words.draining, 1);
 }
 
+void board_undrain(struct board *b)
+{
+    atomic_store(&b->words.draining, 0);
+}
+
 /* ---- slots */
 
 static bool holds(int64_t state)

@@ -48,7 +48,11 @@ struct board_words {
 /* Leaves draining on where it is. */
 void board_write(struct board *b, const struct board_words *w);
 void board_read(const struct board *b, struct board_words *out);
-void board_drain(struct board *b); /* only ever on */
+void board_drain(struct board *b);
+
+/* By a coordinator that starts: only the one before it was asked to end, or it
+ * would not have been started. */
+void board_undrain(struct board *b);
 
 /* ---- slots: by their child */
 

@@ -163,7 +163,7 @@ static bool is_wanted(const struct subscription *s, const struct event *e)
     return !doc || match_doc(s->match, doc);
 }
 
-/* "<webhook>:<document>", which may hold any bytes. */
+/* "<webhook>:<document>" */
 static enum err group_of(struct ctx *c, const struct webhook *w,
                          const struct event *e, str *out)
 {

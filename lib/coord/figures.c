@@ -1,14 +1,13 @@
 /*
  * figures - see figures.h
  *
- * Four commands: open rows by subscriber, from keys of claim_1 alone; what is
- * leased, from lease_1 (as many as there are slots); the rows of `_limits`;
- * keys of ended_1 for the dead.
+ * What waits, due or not: keys of due_1, which has the oldest at its head. What
+ * is leased: lease_1, as many as there are slots. The rest: rows of `_limits`,
+ * keys of ended_1.
  */
 #include "lib/coord/figures.h"
 
-#include <stdlib.h>
-
+#include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/coord/leader.h"
 #include "lib/data/json_out.h"
@@ -74,27 +73,18 @@ bool figures_read(const bson_t *row, struct figures *out, ms *out_at)
 
 enum {
     BATCH = 100000, /* rows of a reply: more subscribers are not counted */
-    ACTIVE_MAX = 2000,
+    ACTIVE_MAX = 10000,
+    ASKED_MAX = 100, /* subscribers at their limit of whom it is asked whether
+                      * something of them waits; the others count */
     SLACK_MOST_MS = 1000, /* what a window is longer than its setting */
     SLACK_PART = 50
-};
-
-/* A row of a reply by its subscriber. */
-struct row {
-    str lim;
-    const bson_t *doc;
-};
-
-struct rows {
-    struct row *v;
-    size_t n;
 };
 
 struct count {
     struct ctx *c;
     enum job_queue queue;
-    struct rows open, active, limits;
-    ms now, oldest; /* the server's */
+    ms now;        /* the server's */
+    bson_t active; /* array of {lim} */
     struct figures f;
 };
 
@@ -107,74 +97,20 @@ static int64_t number_of(const bson_t *doc, const char *name)
     return bson_iter_as_int64(&it) > 0 ? bson_iter_as_int64(&it) : 0;
 }
 
-static ms date_of(const bson_t *doc, const char *name)
+static enum err read_batch(struct ctx *c, bson_t *cmd, bson_t *out)
 {
-    bson_iter_t it;
+    bson_t *reply, cursor;
+    enum err err = mongo_read(c, cmd, &reply);
 
-    return bson_iter_init_find(&it, doc, name) && BSON_ITER_HOLDS_DATE_TIME(&it)
-               ? bson_iter_date_time(&it)
-               : 0;
+    if (err == OK && (!mongo_reply_doc(reply, "cursor", &cursor) ||
+                      !mongo_reply_doc(&cursor, "firstBatch", out)))
+        err = ctx_fail(c, ERR_INTERNAL, "The queue could not be counted");
+    return err;
 }
 
-static int compare(str a, str b)
-{
-    int by = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-
-    return by ? by : (a.n > b.n) - (a.n < b.n);
-}
-
-/* Of one subscriber by the time they are due. */
-static int by_lim(const void *a, const void *b)
-{
-    const struct row *x = a, *y = b;
-    int by = compare(x->lim, y->lim);
-    ms i, k;
-
-    if (by)
-        return by;
-    i = date_of(x->doc, "runAt");
-    k = date_of(y->doc, "runAt");
-    return (i > k) - (i < k);
-}
-
-static enum err take_rows(struct ctx *c, const bson_t *reply, const char *name,
-                          struct rows *out)
-{
-    bson_t cursor, batch;
-    const uint8_t *data;
-    bson_iter_t it;
-    uint32_t n;
-
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
-        return ctx_fail(c, ERR_INTERNAL, "The queue could not be counted");
-    n = bson_count_keys(&batch);
-    out->v = ctx_alloc(c, (n + 1) * sizeof *out->v);
-    while (out->v && bson_iter_next(&it)) {
-        bson_t *doc = ctx_alloc(c, sizeof *doc);
-        str lim;
-
-        if (!doc)
-            return ERR_OVERLOADED;
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(doc, data, n) &&
-            json_out_text_member(doc, name, &lim))
-            out->v[out->n++] = (struct row){lim, doc};
-    }
-    if (!out->v)
-        return ERR_OVERLOADED;
-    qsort(out->v, out->n, sizeof *out->v, by_lim);
-    return OK;
-}
-
-/* Leased rows, then the open ones: a lease that begins between the two is one
- * row that waits less. */
 static enum err read_active(struct count *k)
 {
-    bson_t *cmd = mongo_bson(k->c), *reply;
+    bson_t *cmd = mongo_bson(k->c);
     enum err err;
 
     if (!cmd)
@@ -183,70 +119,60 @@ static enum err read_active(struct count *k)
                 "$exists", BCON_BOOL(true), "}", "q",
                 BCON_UTF8(job_queue_name(k->queue)), "st",
                 BCON_UTF8(job_state_name(JOB_LEASED)), "}", "projection", "{",
-                "lim", BCON_INT32(1), "runAt", BCON_INT32(1), "}", "limit",
-                BCON_INT32(ACTIVE_MAX), "singleBatch", BCON_BOOL(true));
-    err = mongo_read(k->c, cmd, &reply);
-    return err ? err : take_rows(k->c, reply, "lim", &k->active);
+                "_id", BCON_INT32(0), "lim", BCON_INT32(1), "}", "limit",
+                BCON_INT32(ACTIVE_MAX), "batchSize", BCON_INT32(ACTIVE_MAX),
+                "singleBatch", BCON_BOOL(true));
+    err = read_batch(k->c, cmd, &k->active);
+    if (err == OK)
+        k->f.active = bson_count_keys(&k->active);
+    return err;
 }
 
-/* `first`: so many of those that are due that one of them is not leased. */
-static void append_open(bson_t *cmd, const struct count *k)
+static void append_what_waits(bson_t *query, const struct count *k,
+                              const char *compare)
 {
-    BCON_APPEND(
-        cmd, "aggregate", "_jobs", "pipeline", "[", "{", "$match", "{", "q",
-        BCON_UTF8(job_queue_name(k->queue)), "open", BCON_BOOL(true), "}", "}",
-        "{", "$project", "{", "_id", BCON_INT32(0), "lim", BCON_INT32(1),
-        "runAt", BCON_INT32(1), "due", "{", "$lte", "[", "$runAt", "$$NOW", "]",
-        "}", "}", "}", "{", "$group", "{", "_id", "$lim", "n", "{", "$sum",
-        BCON_INT32(1), "}", "due", "{", "$sum", "{", "$cond", "[", "$due",
-        BCON_INT32(1), BCON_INT32(0), "]", "}", "}", "first", "{", "$minN", "{",
-        "n", BCON_INT64((int64_t)k->active.n + 1), "input", "{", "$cond", "[",
-        "$due", "$runAt", BCON_NULL, "]", "}", "}", "}", "}", "}", "{", "$set",
-        "{", "now", "$$NOW", "}", "}", "]", "hint", "claim_1", "cursor", "{",
-        "batchSize", BCON_INT32(BATCH), "}");
+    BCON_APPEND(query, "q", BCON_UTF8(job_queue_name(k->queue)), "open",
+                BCON_BOOL(true), "st", BCON_UTF8(job_state_name(JOB_WAITING)),
+                "runAt", "{", compare, BCON_DATE_TIME(k->now), "}");
 }
 
-static enum err read_open(struct count *k)
+static enum err count_what_waits(struct count *k, const char *compare,
+                                 int64_t *out)
 {
-    bson_t *cmd = mongo_bson(k->c), *reply;
+    bson_t *cmd = mongo_bson(k->c), *reply, query = BSON_INITIALIZER;
     enum err err;
 
     if (!cmd)
         return ERR_OVERLOADED;
-    append_open(cmd, k);
+    append_what_waits(&query, k, compare);
+    BCON_APPEND(cmd, "count", "_jobs", "query", BCON_DOCUMENT(&query), "hint",
+                "due_1");
+    bson_destroy(&query);
     err = mongo_read(k->c, cmd, &reply);
-    return err ? err : take_rows(k->c, reply, "_id", &k->open);
+    if (err == OK)
+        *out = number_of(reply, "n");
+    return err;
 }
 
-static ms window_of(const struct conf *conf)
+static enum err read_oldest(struct count *k)
 {
-    ms window = conf->webhook_rate_limit_window_ms, slack = window / SLACK_PART;
-
-    return window + (slack < SLACK_MOST_MS ? slack : SLACK_MOST_MS);
-}
-
-/* Grants that still count, and the totals. */
-static enum err read_limits(struct count *k)
-{
-    str first = arena_strf(&k->c->arena, "%s:", job_queue_name(k->queue));
-    str end = arena_strf(&k->c->arena, "%s;", job_queue_name(k->queue));
-    bson_t *cmd = mongo_bson(k->c), *reply;
+    bson_t *cmd = mongo_bson(k->c), filter = BSON_INITIALIZER, batch, row;
+    bson_iter_t it, at;
     enum err err;
 
-    if (!cmd || !first.p || !end.p)
+    if (!cmd)
         return ERR_OVERLOADED;
-    BCON_APPEND(
-        cmd, "aggregate", "_limits", "pipeline", "[", "{", "$match", "{", "_id",
-        "{", "$gt", BCON_UTF8(first.p), "$lt", BCON_UTF8(end.p), "}", "}", "}",
-        "{", "$project", "{", "delivered", BCON_INT32(1), "failed",
-        BCON_INT32(1), "pc", BCON_INT32(1), "recent", "{", "$size", "{",
-        "$filter", "{", "input", "{", "$cond", "[", "{", "$isArray", "$grants",
-        "}", "$grants", "[", "]", "]", "}", "cond", "{", "$gt", "[", "$$this",
-        "{", "$subtract", "[", "$$NOW", BCON_INT64(window_of(k->c->conf)), "]",
-        "}", "]", "}", "}", "}", "}", "}", "}", "]", "cursor", "{", "batchSize",
-        BCON_INT32(BATCH), "}");
-    err = mongo_read(k->c, cmd, &reply);
-    return err ? err : take_rows(k->c, reply, "_id", &k->limits);
+    append_what_waits(&filter, k, "$lte");
+    BCON_APPEND(cmd, "find", "_jobs", "filter", BCON_DOCUMENT(&filter), "sort",
+                "{", "runAt", BCON_INT32(1), "}", "limit", BCON_INT32(1),
+                "projection", "{", "_id", BCON_INT32(0), "runAt", BCON_INT32(1),
+                "}", "hint", "due_1", "singleBatch", BCON_BOOL(true));
+    bson_destroy(&filter);
+    err = read_batch(k->c, cmd, &batch);
+    if (err == OK && bson_iter_init(&it, &batch) && mongo_next_doc(&it, &row) &&
+        bson_iter_init_find(&at, &row, "runAt"))
+        k->f.oldest_ms = k->now - bson_iter_date_time(&at);
+    return err;
 }
 
 static enum err read_dead(struct count *k)
@@ -266,121 +192,130 @@ static enum err read_dead(struct count *k)
     return err;
 }
 
-/* The first of those that are due that no lease is about: both lists are by
- * time, and leased ones are due. */
-static ms oldest_of(const struct row *open, const struct row *leased, size_t n)
+/* ---- subscribers */
+
+static ms window_of(const struct conf *conf)
+{
+    ms window = conf->webhook_rate_limit_window_ms, slack = window / SLACK_PART;
+
+    return window + (slack < SLACK_MOST_MS ? slack : SLACK_MOST_MS);
+}
+
+/* Totals, and grants that still count. */
+static enum err read_limits(struct count *k, bson_t *out)
+{
+    str first = arena_strf(&k->c->arena, "%s:", job_queue_name(k->queue));
+    str end = arena_strf(&k->c->arena, "%s;", job_queue_name(k->queue));
+    bson_t *cmd = mongo_bson(k->c);
+
+    if (!cmd || !first.p || !end.p)
+        return ERR_OVERLOADED;
+    BCON_APPEND(
+        cmd, "aggregate", "_limits", "pipeline", "[", "{", "$match", "{", "_id",
+        "{", "$gt", BCON_UTF8(first.p), "$lt", BCON_UTF8(end.p), "}", "}", "}",
+        "{", "$project", "{", "delivered", BCON_INT32(1), "failed",
+        BCON_INT32(1), "pc", BCON_INT32(1), "recent", "{", "$size", "{",
+        "$filter", "{", "input", "{", "$cond", "[", "{", "$isArray", "$grants",
+        "}", "$grants", "[", "]", "]", "}", "cond", "{", "$gt", "[", "$$this",
+        "{", "$subtract", "[", "$$NOW", BCON_INT64(window_of(k->c->conf)), "]",
+        "}", "]", "}", "}", "}", "}", "}", "}", "]", "cursor", "{", "batchSize",
+        BCON_INT32(BATCH), "}");
+    return read_batch(k->c, cmd, out);
+}
+
+static int64_t active_of(const struct count *k, str lim)
 {
     bson_iter_t it;
-    bson_t first;
-    size_t i = 0;
+    int64_t n = 0;
+    bson_t row;
+    str one;
 
-    if (!mongo_reply_doc(open->doc, "first", &first) ||
-        !bson_iter_init(&it, &first))
-        return 0;
-    while (bson_iter_next(&it)) {
-        ms at = BSON_ITER_HOLDS_DATE_TIME(&it) ? bson_iter_date_time(&it) : 0;
-
-        while (i < n && date_of(leased[i].doc, "runAt") < at)
-            i++;
-        if (i == n || date_of(leased[i].doc, "runAt") != at)
-            return at;
-        i++;
-    }
-    return 0;
+    bson_iter_init(&it, &k->active);
+    while (mongo_next_doc(&it, &row))
+        n += json_out_text_member(&row, "lim", &one) && str_eq(one, lim);
+    return n;
 }
 
-/* Takes the rows of one subscriber, and those of all before it, off *rest. */
-static struct rows take_lim(struct rows *rest, str lim)
+/* Open rows of a subscriber that are due, leased ones too; at most `limit`. */
+static enum err count_due(struct count *k, str lim, int64_t limit, int64_t *out)
 {
-    struct rows found = {NULL, 0};
+    bson_t *cmd = mongo_bson(k->c), *reply, query = BSON_INITIALIZER;
+    enum err err;
 
-    while (rest->n && compare(rest->v->lim, lim) < 0)
-        rest->v++, rest->n--;
-    for (found.v = rest->v; rest->n && str_eq(rest->v->lim, lim); found.n++)
-        rest->v++, rest->n--;
-    return found;
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(&query, "q", BCON_UTF8(job_queue_name(k->queue)), "open",
+                BCON_BOOL(true), "runAt", "{", "$lte", BCON_DATE_TIME(k->now),
+                "}");
+    bson_append_utf8(&query, "lim", -1, lim.p, (int)lim.n);
+    BCON_APPEND(cmd, "count", "_jobs", "query", BCON_DOCUMENT(&query), "limit",
+                BCON_INT64(limit), "hint", "claim_1");
+    bson_destroy(&query);
+    err = mongo_read(k->c, cmd, &reply);
+    if (err == OK)
+        *out = number_of(reply, "n");
+    return err;
 }
 
-/* *out_waiting: those that are due and not leased. */
-static void add_open(struct count *k, const struct row *open,
-                     const struct rows *leased, int64_t *out_waiting)
+/* One at its limit: is more due than what is leased? */
+static enum err add_limited(struct count *k, str lim, int *asked)
 {
-    int64_t n = number_of(open->doc, "n"), due = number_of(open->doc, "due");
-    int64_t taken = (int64_t)leased->n;
-    ms oldest;
+    int64_t active = active_of(k, lim), due = active + 1;
+    enum err err = OK;
 
-    k->now = date_of(open->doc, "now");
-    *out_waiting = due > taken ? due - taken : 0;
-    k->f.waiting += *out_waiting;
-    k->f.delayed += n - due;
-    if (*out_waiting == 0)
-        return;
-    oldest = oldest_of(open, leased->v, leased->n);
-    if (oldest > 0 && (k->oldest == 0 || oldest < k->oldest))
-        k->oldest = oldest;
+    if ((*asked)++ < ASKED_MAX)
+        err = count_due(k, lim, active + 1, &due);
+    k->f.limited += due > active;
+    return err;
 }
 
-static bool is_limited(const struct subs *s, str lim, const bson_t *limits)
-{
-    const struct subscription *one = subs_by_id(s, lim);
-
-    return one && number_of(limits, "recent") >= one->webhook.max_per_window;
-}
-
-static void add_totals(struct count *k)
-{
-    for (size_t i = 0; i < k->limits.n; i++) {
-        const bson_t *doc = k->limits.v[i].doc;
-
-        k->f.completed += number_of(doc, "delivered");
-        k->f.failed += number_of(doc, "failed");
-        k->f.breakers += number_of(doc, "pc") == 1;
-    }
-}
-
-/* All three lists are by subscriber. */
-static void add_all(struct count *k, const struct subs *s)
+static enum err add_subscribers(struct count *k, const struct subs *s)
 {
     size_t prefix = strlen(job_queue_name(k->queue)) + 1;
-    struct rows active = k->active, limits = k->limits;
-    int64_t waiting;
+    bson_t batch, row;
+    bson_iter_t it;
+    int asked = 0;
+    enum err err = read_limits(k, &batch);
 
-    for (size_t i = 0; i < limits.n; i++)
-        limits.v[i].lim = str_from(limits.v[i].lim, prefix);
-    for (size_t i = 0; i < k->open.n; i++) {
-        const struct row *open = &k->open.v[i];
-        struct rows leased = take_lim(&active, open->lim);
-        struct rows limit = take_lim(&limits, open->lim);
+    if (err == OK)
+        bson_iter_init(&it, &batch);
+    while (err == OK && mongo_next_doc(&it, &row)) {
+        const struct subscription *one;
+        str id;
 
-        add_open(k, open, &leased, &waiting);
-        if (waiting > 0 && limit.n > 0)
-            k->f.limited += is_limited(s, open->lim, limit.v->doc);
+        k->f.completed += number_of(&row, "delivered");
+        k->f.failed += number_of(&row, "failed");
+        k->f.breakers += number_of(&row, "pc") == 1;
+        one = json_out_text_member(&row, "_id", &id)
+                  ? subs_by_id(s, str_from(id, prefix))
+                  : NULL;
+        if (one && number_of(&row, "recent") >= one->webhook.max_per_window)
+            err = add_limited(k, str_from(id, prefix), &asked);
     }
-    add_totals(k);
-    k->f.active = (int64_t)k->active.n;
-    if (k->oldest > 0 && k->now > k->oldest)
-        k->f.oldest_ms = k->now - k->oldest;
+    return err;
 }
 
 enum err figures_count(struct ctx *c, enum job_queue q, struct figures *out)
 {
-    struct count k = {.c = c, .queue = q};
+    struct count k = {.c = c, .queue = q, .now = clock_server_ms()};
     const struct subs *s;
     enum err err = subs_get(c, &s);
 
     if (err == OK)
         err = read_active(&k);
     if (err == OK)
-        err = read_open(&k);
+        err = count_what_waits(&k, "$lte", &k.f.waiting);
     if (err == OK)
-        err = read_limits(&k);
+        err = count_what_waits(&k, "$gt", &k.f.delayed);
+    if (err == OK && k.f.waiting > 0)
+        err = read_oldest(&k);
     if (err == OK)
         err = read_dead(&k);
-    if (err)
-        return err;
-    add_all(&k, s);
-    *out = k.f;
-    return OK;
+    if (err == OK)
+        err = add_subscribers(&k, s);
+    if (err == OK)
+        *out = k.f;
+    return err;
 }
 
 /* ---- storing */

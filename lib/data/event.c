@@ -183,7 +183,8 @@ enum err event_document_key(struct ctx *c, const bson_value_t *id, str *out)
         return OK;
     }
     if (id->value_type == BSON_TYPE_UTF8 && id->value.v_utf8.len > 0 &&
-        id->value.v_utf8.len <= KEY_TEXT_MAX) {
+        id->value.v_utf8.len <= KEY_TEXT_MAX &&
+        !memchr(id->value.v_utf8.str, '\0', id->value.v_utf8.len)) {
         *out = (str){id->value.v_utf8.str, id->value.v_utf8.len};
         return OK;
     }

@@ -53,8 +53,8 @@ int64_t event_place(const struct event *e);
 
 /*
  * The document's id as it stands in keys of order (`_order`, groups): 24 hex
- * digits, a text of at most 64 bytes as it is, anything else the SHA-256 of
- * its BSON value in hex.
+ * digits, a text of at most 64 bytes without a NUL as it is, anything else the
+ * SHA-256 of its BSON value in hex. So no key holds a NUL.
  */
 MUST_CHECK enum err event_document_key(struct ctx *c, const bson_value_t *id,
                                        str *out);

@@ -167,7 +167,7 @@ enum err match_check(struct ctx *c, const bson_t *filter)
         return ctx_fail(c, ERR_BAD_OPERATOR, "Operator '%.*s' %s",
                         (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
                         p.fault);
-    return ctx_fail(c, ERR_VALIDATION_ERROR, "filters: '%.*s' %s",
+    return ctx_fail(c, ERR_VALIDATION_ERROR, "'%.*s' %s",
                     (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
                     p.fault);
 }

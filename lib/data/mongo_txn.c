@@ -22,7 +22,6 @@
 
 enum {
     CONFLICT_MS_MAX = 32,
-    CODE_WRITE_CONFLICT = 112,
     CODE_UNFIT = 263, /* OperationNotSupportedInTransaction */
 };
 
@@ -45,8 +44,7 @@ enum err mongo_txn_failed(struct ctx *c, const bson_error_t *e,
     struct mongo_txn *t = &c->mongo->txn;
 
     t->lost = mongo_is_transient(e);
-    t->again = t->lost || e->code == CODE_WRITE_CONFLICT ||
-               mongoc_error_has_label(reply, TRANSIENT);
+    t->again = t->lost || mongoc_error_has_label(reply, TRANSIENT);
     t->unfit = e->domain == MONGOC_ERROR_SERVER && e->code == CODE_UNFIT;
     if (t->unfit)
         return ctx_fail(c, ERR_VALIDATION_ERROR,

@@ -176,6 +176,6 @@ enum err target_judge(struct ctx *c, const struct egress *e, str url,
     resolve(&j, wire, most_ms > 0 ? most_ms : 1);
     curl_free(wire);
     return j.denied ? ctx_fail(c, ERR_TARGET_NOT_ALLOWED,
-                               "the address of the URL is not allowed")
+                               "The address of the URL is not allowed")
                     : OK;
 }

@@ -112,15 +112,18 @@ class Hook:
         return f"v1,{want.decode()}" in h.get("webhook-signature", "").split(" ")
 
 
-def _inode(port: int, to: int) -> str:
-    """Of the socket that has this port of loopback and is connected to that
-    one; connections that have ended keep their ports, too."""
+def _inode(port: int, peer: int) -> str:
+    """Of the socket of loopback that has this port and is connected to peer."""
     rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    ends = f":{port:04X}", f":{to:04X}"
-    for part in map(str.split, rows):
-        if (part[1][-5:], part[2][-5:]) == ends and part[9] != "0":
-            return part[9]
-    return ""
+    ends = f":{port:04X}", f":{peer:04X}"
+    return next(
+        (
+            p[9]
+            for p in map(str.split, rows)
+            if p[1].endswith(ends[0]) and p[2].endswith(ends[1])
+        ),
+        "",
+    )
 
 
 def _sockets(pid: int) -> set[str]:
@@ -139,12 +142,15 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def sender(api: Instance, request) -> int:
+def sender(api: Instance, receiver, request) -> int:
     """The pid of the deliver process that has sent this one."""
-    inode = _inode(request.peer, int(request.headers["host"].split(":")[1]))
-    pids = [pid for pid in api.worker_pids("deliver") if inode in _sockets(pid)]
-    assert inode and len(pids) == 1, "nobody has this connection"
-    return pids[0]
+
+    def find() -> int:
+        inode = _inode(request.peer, receiver.port)
+        pids = api.worker_pids("deliver")
+        return next((pid for pid in pids if inode and inode in _sockets(pid)), 0)
+
+    return wait_until("somebody has this connection", find, 5)
 
 
 def wait_gone(pid: int, seconds: float = 20) -> None:

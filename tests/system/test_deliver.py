@@ -143,7 +143,7 @@ def test_killed_sender_is_followed_at_once(api, receiver, db):
         receiver.clear()
         receiver.answer(hook.path, "tarpit", "ok")
         hook.insert()
-        pid = sender(api, hook.wait(1)[0])
+        pid = sender(api, receiver, hook.wait(1)[0])
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         first, second = hook.wait(2)
@@ -161,7 +161,7 @@ def test_second_death_is_poison(api, receiver, db):
     hook.insert()
     for n in (1, 2):
         settled(api)
-        os.kill(sender(api, hook.wait(n)[-1]), signal.SIGKILL)
+        os.kill(sender(api, receiver, hook.wait(n)[-1]), signal.SIGKILL)
     job = hook.wait_state(db, "dead")
     assert job["reason"] == "poison" and job["tries"] == 0
     assert hook.count() == 2
@@ -185,7 +185,7 @@ def test_next_coordinator_gives_back(api, receiver, db):
     settled(api)
     receiver.answer(hook.path, "tarpit", "ok")
     hook.insert()
-    pid = sender(api, hook.wait(1)[0])
+    pid = sender(api, receiver, hook.wait(1)[0])
     os.kill(api.coordinator_pid(), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -229,7 +229,7 @@ def test_stopped_sender_is_killed_at_its_deadline(mortal, receiver, db):
     hook = Hook(mortal, receiver)
     receiver.answer(hook.path, "tarpit", "ok")
     hook.insert()
-    pid = sender(mortal, hook.wait(1)[0])
+    pid = sender(mortal, receiver, hook.wait(1)[0])
     os.kill(pid, signal.SIGSTOP)
     stopped = time.monotonic()
     first, second = hook.wait(2, 30)

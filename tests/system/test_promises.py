@@ -210,7 +210,7 @@ def test_kill_to_next_start(cluster, receiver):
         hook.insert(n=i)
         request = hook.wait(2 * i + 1)[-1]
         api = cluster[request.headers["x-instance-id"]]
-        pid = sender(api, request)
+        pid = sender(api, receiver, request)
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         again = hook.wait(2 * i + 2)[-1]

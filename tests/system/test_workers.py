@@ -75,6 +75,21 @@ def test_killed_coordinator_goes_on_with_its_term(alone):
     assert alone.dataset() == dataset
 
 
+def test_a_coordinator_asked_to_end_is_replaced_and_the_rest_lives(alone):
+    """By hand, or by a stranger: not by its supervisor, which goes on."""
+    workers = [p for p in alone.process.children()]
+    pid = alone.coordinator()
+    os.kill(pid, signal.SIGTERM)
+    alone.wait_replaced(pid)
+    wait_until("it beats again", lambda: alone.row() and not alone.row()["draining"])
+    wait_until(
+        "all children are there",
+        lambda: len(alone.process.children()) == len(workers)
+        and not any(map(gone, alone.process.children())),
+    )
+    assert alone.process.running()
+
+
 def test_stopped_coordinator_is_killed_and_replaced(alone):
     pid = alone.coordinator()
     os.kill(pid, signal.SIGSTOP)

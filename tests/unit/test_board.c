@@ -80,7 +80,7 @@ static void words_of_an_old_look_allow_no_claim(void **state)
     assert_false(out.open);
 }
 
-static void draining_is_for_ever(void **state)
+static void draining_lasts_till_it_is_undone(void **state)
 {
     struct board_words out, w = {.open = true, .share_n = 1, .seen_boot = 1};
 
@@ -88,6 +88,9 @@ static void draining_is_for_ever(void **state)
     board_write(*state, &w);
     board_read(*state, &out);
     assert_true(out.draining);
+    board_undrain(*state);
+    board_read(*state, &out);
+    assert_false(out.draining);
 }
 
 /* ---- slots */
@@ -356,7 +359,7 @@ int main(void)
         BOARD_CASE(words_come_back_as_written),
         BOARD_CASE(nothing_may_be_claimed_before_the_first_look),
         BOARD_CASE(words_of_an_old_look_allow_no_claim),
-        BOARD_CASE(draining_is_for_ever),
+        BOARD_CASE(draining_lasts_till_it_is_undone),
         BOARD_CASE(child_that_held_nothing_leaves_nothing),
         BOARD_CASE(child_killed_while_claiming_leaves_its_token),
         BOARD_CASE(child_killed_in_a_job_leaves_its_token),

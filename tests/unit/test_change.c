@@ -285,6 +285,56 @@ static void parallel_changes_of_one_document_all_succeed(void **state)
     }
 }
 
+struct creator {
+    struct ctx c;
+    pthread_t thread;
+    int number, made, twins;
+};
+
+/* Own ids, and one of ten that all want. */
+static void *create_many(void *arg)
+{
+    struct creator *x = arg;
+    char id[16];
+
+    for (int i = 0; i < 40; i++) {
+        enum err err;
+
+        snprintf(id, sizeof id, "%d-%d", i % 4 ? x->number : 99, i);
+        err = change_insert(&x->c, &plain, "t", doc_of(&x->c, id, i));
+        x->made += err == OK;
+        x->twins += err == ERR_DUPLICATE_KEY;
+        ctx_reset(&x->c);
+        x->c.deadline = clock_mono_ms() + 30000;
+    }
+    return NULL;
+}
+
+static void each_of_many_creations_has_its_own_outcome(void **state)
+{
+    static struct creator x[THREADS];
+    struct ctx *c = *state;
+    int64_t events = metrics_sum(METRIC_EVENTS, 0);
+    int made = 0, twins = 0;
+
+    for (int i = 0; i < THREADS; i++) {
+        x[i] = (struct creator){.number = i};
+        mongod_open(&x[i].c);
+        pthread_create(&x[i].thread, NULL, create_many, &x[i]);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(x[i].thread, NULL);
+        made += x[i].made;
+        twins += x[i].twins;
+        mongod_close(&x[i].c);
+    }
+    assert_int_equal(made, THREADS * 30 + 10);
+    assert_int_equal(twins, THREADS * 10 - 10);
+    assert_int_equal(count(c, "t"), made);
+    assert_int_equal(count(c, "_outbox"), made);
+    assert_true(metrics_sum(METRIC_EVENTS, 0) == events + made);
+}
+
 /* ---- what is too much for the outbox */
 
 static void large_documents_are_cut(void **state)
@@ -316,7 +366,7 @@ static void deep_documents_are_cut(void **state)
 
     for (int depth = 170; depth < 210; depth++) {
         bson_t *doc, *inner = mongo_bson(c);
-        char id[8];
+        char id[16];
 
         for (int i = 0; i < depth; i++) {
             bson_t *outer = mongo_bson(c);
@@ -414,6 +464,7 @@ int main(void)
         CHANGE(order_is_taken_only_where_it_counts),
         CHANGE(order_grows_past_a_clock_that_went_back),
         CHANGE(parallel_changes_of_one_document_all_succeed),
+        CHANGE(each_of_many_creations_has_its_own_outcome),
         CHANGE(large_documents_are_cut),
         CHANGE(deep_documents_are_cut),
         CHANGE(capped_collections_have_events_too),

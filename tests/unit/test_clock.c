@@ -120,10 +120,24 @@ static void every_day_of_centuries_goes_both_ways(void **state)
     }
 }
 
+static void the_server_s_time_is_the_wall_clock_less_its_offset(void **state)
+{
+    (void)state;
+    clock_set(5, 100000);
+    assert_true(clock_server_ms() == 100000);
+    clock_note_offset(2500);
+    assert_true(clock_server_ms() == 97500);
+    clock_note_offset(-2500);
+    assert_true(clock_server_ms() == 102500);
+    clock_note_offset(0);
+    clock_unset();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(set_clocks_stand_still),
+        cmocka_unit_test(the_server_s_time_is_the_wall_clock_less_its_offset),
         cmocka_unit_test(instants_are_written_as_iso),
         cmocka_unit_test(dates_and_times_are_read),
         cmocka_unit_test(what_is_no_date_is_refused),

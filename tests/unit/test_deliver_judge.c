@@ -54,7 +54,7 @@ static const struct row rows[] = {
     {"429 and a wait", HTTP_ANSWERED, 429, 30000, 2, false,
      VERDICT_RETRY, NULL, HEALTH_FAILED, 30000, 30000, false, METRIC_ATTEMPT_STATUS},
     {"503 and a wait shorter than ours", HTTP_ANSWERED, 503, 1000, 2, false,
-     VERDICT_RETRY, NULL, HEALTH_FAILED, DELAY, DELAY, false, METRIC_ATTEMPT_STATUS},
+     VERDICT_RETRY, NULL, HEALTH_FAILED, DELAY, 0, false, METRIC_ATTEMPT_STATUS},
     {"503 and a day", HTTP_ANSWERED, 503, 24 * HOUR, 2, false,
      VERDICT_RETRY, NULL, HEALTH_FAILED, HOUR, HOUR, false, METRIC_ATTEMPT_STATUS},
     {"503 and a wait, no try left", HTTP_ANSWERED, 503, 30000, 3, false,

@@ -181,7 +181,7 @@ static void group_is_of_webhook_and_document(void **state)
             assert_str(g, HOOK_A ":0123456789abcdef01234567");
         if (i == 1)
             assert_str(g, HOOK_A ":user-7");
-        assert_true((i == 2 || i == 3) == (g.n == 25 + 64));
+        assert_true((i >= 2) == (g.n == 25 + 64));
         coord_drop(c, "_jobs");
     }
 }
@@ -249,7 +249,6 @@ static void event_whose_delivery_is_refused_is_set_aside(void **state)
 {
     struct ctx *c = *state;
     struct fanout_batch out;
-    const bson_t *row;
     struct event e;
 
     webhook(c, HOOK_A);
@@ -267,8 +266,7 @@ static void event_whose_delivery_is_refused_is_set_aside(void **state)
               BCON_NEW("_id", BCON_OID(&e.id), "aside", BCON_DATE_TIME(e.ts),
                        "ts", BCON_DATE_TIME(ASIDE_TS))),
         1);
-    row = job_at(c, 0);
-    assert_int_equal(whole_number(row, "docId"), 1);
+    assert_int_equal(jobs_of(c, 1) + jobs_of(c, 3), 2);
     assert_int_equal(turn(c).events, 0);
 }
 

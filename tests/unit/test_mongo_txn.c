@@ -254,6 +254,20 @@ static void a_commit_that_did_not_happen_repeats_body(void **state)
     assert_int_equal(number(c, "b"), 2);
 }
 
+/* Else what it changed would be held for a minute. */
+static void an_abort_that_is_lost_is_made_good_by_the_next(void **state)
+{
+    struct ctx *c = *state;
+    struct steps s = {.end = ERR_WRONG_STATE};
+
+    mongod_fail(c, "abortTransaction", 2, 0, NULL);
+    assert_int_equal(mongo_transaction(c, put_two, &s), ERR_WRONG_STATE);
+    ctx_forgive(c);
+    s = (struct steps){0};
+    assert_int_equal(mongo_transaction(c, put_two, &s), OK);
+    assert_int_equal(s.turns, 1);
+}
+
 static void without_time_it_ends_at_once(void **state)
 {
     struct ctx *c = *state;
@@ -288,6 +302,7 @@ int main(void)
         TXN(a_lost_commit_is_repeated_as_a_commit),
         TXN(a_lost_command_repeats_body),
         TXN(a_commit_that_did_not_happen_repeats_body),
+        TXN(an_abort_that_is_lost_is_made_good_by_the_next),
         TXN(without_time_it_ends_at_once),
         TXN(nobody_has_transactions_until_it_is_told),
     };

@@ -204,6 +204,30 @@ static void result_of_a_test_travels_in_its_row(void **state)
     assert_null(world_limits(c, 1));
 }
 
+static void test_that_failed_is_no_dead_letter(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_failed(0);
+    struct job_new n = test_of(c, 0);
+    const bson_t *rows;
+    struct claim cl;
+    int64_t total;
+
+    r.verdict = VERDICT_DEAD;
+    r.reason = "exhausted";
+    world_hook(c, &(struct hook){.n = 1});
+    assert_int_equal(queue_insert_test(c, &n), OK);
+    cl = world_got(c, &k);
+    world_finish(c, &k, &cl, &r);
+    world_finish(c, &k, &cl, &r);
+    assert_str(world_text(world_job(c, n.id), "st"), "lost");
+    assert_int_equal(queue_list_dead(c, QUEUE_WEBHOOK, STR(""), 10, INT64_MAX,
+                                     &rows, &total),
+                     OK);
+    assert_int_equal(total, 0);
+}
+
 static void test_that_nobody_starts_is_withdrawn(void **state)
 {
     struct ctx *c = *state;
@@ -299,6 +323,7 @@ int main(void)
         IN_QUEUE(started_too_often_is_poison),
         IN_QUEUE(test_of_a_webhook_is_started_once),
         IN_QUEUE(result_of_a_test_travels_in_its_row),
+        IN_QUEUE(test_that_failed_is_no_dead_letter),
         IN_QUEUE(test_that_nobody_starts_is_withdrawn),
         IN_QUEUE(deliveries_of_a_deleted_webhook_are_cancelled),
         IN_QUEUE(webhook_that_the_snapshot_lacks_is_no_deleted_one),

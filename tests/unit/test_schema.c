@@ -89,9 +89,9 @@ static void all_is_made_and_counted(void **state)
 
     assert_int_equal(schema_apply_counted(*state, &made), OK);
     assert_made(*state);
-    assert_int_equal(made.collections, 5);
-    assert_int_equal(made.indexes, 3);
-    assert_int_equal(made.documents, 4);
+    assert_int_equal(made.collections, 10);
+    assert_int_equal(made.indexes, 14);
+    assert_int_equal(made.documents, 6);
 }
 
 static void again_makes_nothing_and_changes_no_document(void **state)
