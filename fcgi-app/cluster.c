@@ -186,6 +186,14 @@ static void note_clock(struct look *look, ms wall_after)
     clock_note_offset(look->clock_offset_ms);
 }
 
+void cluster_meet(ms clock_offset)
+{
+    ms known;
+
+    if (!drift_read(&past.drift, &known))
+        clock_note_offset(clock_offset);
+}
+
 /* So that what others changed is loaded before a request needs it, and a load
  * in vain is repeated also where nobody writes. */
 static void refresh_subscriptions(struct ctx *c, int64_t version)

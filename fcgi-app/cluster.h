@@ -30,7 +30,7 @@ struct cluster {
     struct lock_count locks;
     bool workers_up; /* this instance's own were seen in the last 2 s */
     bool clock_known;
-    ms clock_offset_ms; /* wall clock - MongoDB's; median of 5 */
+    ms clock_offset_ms; /* wall clock - MongoDB's; median of 5 at most */
 };
 
 /* Borrowed until ctx_reset; never NULL (nothing known before a look). */
@@ -61,6 +61,10 @@ MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
  * patience; its arena is given away. A failure: what was seen before stays.
  */
 MUST_CHECK enum err cluster_look(struct ctx *c);
+
+/* What the first answer of MongoDB says of this machine's clock: it counts
+ * until a look knows better. */
+void cluster_meet(ms clock_offset);
 
 /* Instead of a look, when there was none. */
 void cluster_look_failed(void);

@@ -199,6 +199,7 @@ static bool look_at_db(struct looker *l)
     if (up) {
         set_flag(STANDALONE, !info.replica_set);
         mongo_set_transactions(l->task->pool, info.replica_set);
+        cluster_meet(info.clock_offset);
     }
     note_db(l, up, info.reason);
     if (!up) {

@@ -111,7 +111,8 @@ static void tell_board(struct coordinator *co)
     view_share(v, str_of(co->conf->cluster_instance_id), &w.share_index,
                &w.share_n);
     if (!drift_read(&co->drift, &w.clock_offset))
-        w.clock_offset = old.clock_offset;
+        w.clock_offset =
+            old.seen_boot ? old.clock_offset : co->stores.clock_offset;
     clock_note_offset(w.clock_offset);
     w.seen_boot = v->taken_boot;
     board_write(co->board, &w);

@@ -76,6 +76,7 @@ static bool reach_mongo(struct stores *s, char *why, size_t why_n)
         return false;
     }
     stores_set_transactions(s, info.replica_set);
+    s->clock_offset = info.clock_offset;
     if (!info.replica_set)
         log_note(LOG_WARN, "mongo.standalone",
                  "MongoDB is not a replica set: events are best effort");

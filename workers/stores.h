@@ -26,6 +26,7 @@ struct stores {
     struct ctx redis;   /* looks at Redis; no MongoDB */
     bool has_redis;     /* else mode single */
     bool transactions;  /* MongoDB has them: known once it was reached */
+    ms clock_offset;    /* wall clock - MongoDB's, when it was reached */
     struct redis_watch watch;
 };
 

@@ -20,11 +20,12 @@ void drift_note(struct drift *d, ms rtt_ms, ms wall_after, ms server_wall)
 bool drift_read(const struct drift *d, ms *out)
 {
     ms sorted[DRIFT_SAMPLES];
+    size_t n = d->n < DRIFT_SAMPLES ? d->n : DRIFT_SAMPLES;
 
-    if (d->n < DRIFT_SAMPLES)
+    if (n == 0)
         return false;
     memcpy(sorted, d->samples, sizeof sorted);
-    qsort(sorted, DRIFT_SAMPLES, sizeof *sorted, by_size);
-    *out = sorted[DRIFT_SAMPLES / 2];
+    qsort(sorted, n, sizeof *sorted, by_size);
+    *out = sorted[n / 2];
     return true;
 }

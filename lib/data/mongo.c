@@ -201,20 +201,16 @@ enum err mongo_ping(struct mongo_pool *pool, struct mongo_info *out)
     mongoc_client_t *client = mongoc_client_pool_pop(pool->pings);
     bson_t *cmd, reply;
     bson_error_t e = {0};
-    bson_iter_t it;
+    ms start = clock_mono_ms();
     bool up;
 
     if (!client)
         return ERR_DB_UNAVAILABLE;
     cmd = BCON_NEW("hello", BCON_INT32(1), "maxTimeMS", BCON_INT32(PING_MS));
     up = mongoc_client_command_simple(client, "admin", cmd, NULL, &reply, &e);
-    if (up && bson_iter_init_find(&it, &reply, "isWritablePrimary"))
-        up = bson_iter_as_bool(&it);
+    up = up && mongo_read_hello(&reply, clock_mono_ms() - start, out);
     snprintf(out->reason, sizeof out->reason, "%s",
              e.code ? e.message : "there is no primary");
-    if (up)
-        out->replica_set =
-            bson_has_field(&reply, "setName") || bson_has_field(&reply, "msg");
     bson_destroy(&reply);
     bson_destroy(cmd);
     mongoc_client_pool_push(pool->pings, client);

@@ -58,6 +58,7 @@ void mongo_share_away(struct mongo_pool *to, struct mongo_pool *from);
 
 struct mongo_info {
     bool replica_set; /* or sharded: transactions work */
+    ms clock_offset;  /* this machine's wall clock - its own, roughly */
     char reason[512]; /* of a failure, for the log */
 };
 

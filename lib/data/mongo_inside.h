@@ -20,6 +20,10 @@ struct mongo {
     } txn;
 };
 
+/* False: it is no primary. rtt: of the round trip, in whose middle it read its
+ * clock. */
+bool mongo_read_hello(const bson_t *hello, ms rtt, struct mongo_info *out);
+
 bool mongo_have_session(struct mongo *m, bson_error_t *e);
 void mongo_drop_session(struct mongo *m);
 

@@ -367,19 +367,36 @@ static CURLcode drive(struct line *l, struct watch *w)
                                        : CURLE_OPERATION_TIMEDOUT;
 }
 
+/* The library would measure a date by this machine's clock, which may be wrong.
+ * 0: nothing is said, or now. */
+static ms retry_after(CURL *easy)
+{
+    struct curl_header *h;
+    curl_off_t seconds = 0;
+    time_t at;
+
+    if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &h) !=
+        CURLHE_OK)
+        return 0;
+    if (*h->value < '0' || *h->value > '9') {
+        at = curl_getdate(h->value, NULL);
+        return at < 0 ? 0 : (ms)at * 1000 - clock_server_ms();
+    }
+    (void)curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds);
+    return (seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * 1000;
+}
+
 static void read_answer(CURL *easy, const struct exchange *x,
                         struct http_answer *out)
 {
-    curl_off_t seconds = 0;
+    ms wait = x->status == 429 || x->status == 503 ? retry_after(easy) : 0;
 
     out->outcome = HTTP_ANSWERED;
     out->status = x->status;
-    if ((x->status != 429 && x->status != 503) ||
-        curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK ||
-        seconds <= 0)
-        return;
-    out->retry_after_ms =
-        (seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S) * 1000;
+    if (wait > 0)
+        out->retry_after_ms = wait < (ms)RETRY_AFTER_MAX_S * 1000
+                                  ? wait
+                                  : (ms)RETRY_AFTER_MAX_S * 1000;
 }
 
 static void run(struct line *l, const struct http_request *q,

@@ -364,6 +364,10 @@ class Receiver:
         """What hangs in a tarpit is answered, also from now on."""
         self.loop.call_soon_threadsafe(self._released.set)
 
+    def hold(self):
+        """Ends release(): what comes from now on hangs."""
+        self.loop.call_soon_threadsafe(self._released.clear)
+
     def cut_all(self):
         """Resets all open connections."""
 

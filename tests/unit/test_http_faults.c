@@ -228,6 +228,12 @@ static void wait_that_is_asked_for_is_read(void **state)
     gmtime_r(&at, &tm);
     strftime(say, sizeof say, "429 %a, %d %b %Y %H:%M:%S GMT", &tm);
     assert_in_range(retry_after(say), 97000, 100000);
+    clock_note_offset(-3600000); /* this machine is an hour behind */
+    assert_int_equal(retry_after(say), -1);
+    assert_int_equal(retry_after("429 7"), 7000);
+    clock_note_offset(3600000);
+    assert_in_range(retry_after(say), 3697000, 3700000);
+    clock_note_offset(0);
     assert_int_equal(retry_after("429 9999999999"), 86400000);
     assert_int_equal(retry_after("429 0"), -1);
     assert_int_equal(retry_after("429 -5"), -1);
