@@ -133,6 +133,11 @@ static void conclude(struct deliverer *d, const struct http_answer *a,
 
 /* ---- one job */
 
+static bool may_claim(const struct worker *w)
+{
+    return w->words.open && !w->words.paused[QUEUE_WEBHOOK];
+}
+
 static bool may_go_on(void *worker)
 {
     return !worker_must_abort(worker);
@@ -200,7 +205,11 @@ static bool work(struct deliverer *d)
     got = queue_claim(worker_begin(&d->w, CLAIM_MS), &d->k, token, &d->claim);
     if (got == CLAIM_GOT) {
         board_poke(b, 1); /* there may be more */
-        deliver(d);
+        worker_wait(&d->w, -1, 0);
+        if (may_claim(&d->w)) /* a claim may take longer than a pause */
+            deliver(d);
+        else
+            (void)tell(d, NULL);
     } else if (got == CLAIM_UNKNOWN) {
         undo_claim(d, token);
         if (worker_must_end(&d->w))
@@ -217,11 +226,6 @@ static bool work(struct deliverer *d)
 }
 
 /* ---- the loop */
-
-static bool may_claim(const struct worker *w)
-{
-    return w->words.open && !w->words.paused[QUEUE_WEBHOOK];
-}
 
 static void loop(struct deliverer *d)
 {
