@@ -89,6 +89,8 @@ enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
     if (err || !row)
         return err ? err : recover_charge(c, token);
     err = recover_row(c, row, token, died, &s, out_n);
+    if (err == OK && *out_n == 0) /* its finish came in between */
+        return recover_charge(c, token);
     if (err || queue_is_test(queue_text(row, "lim")))
         return err;
     return mongo_queue_settle(c, QUEUE_WEBHOOK, queue_text(row, "lim"), token,
