@@ -9,6 +9,7 @@
 #include "lib/coord/queue.h"
 #include "lib/coord/view.h"
 #include "lib/data/json_out.h"
+#include "lib/data/mongo.h"
 
 enum {
     LIMIT_DEFAULT = 20,
@@ -139,20 +140,15 @@ static void print_dead(const bson_t *row)
 
 static void print_all(const bson_t *rows)
 {
-    const uint8_t *data;
     bson_iter_t it;
-    uint32_t n;
     bson_t row;
 
     printf("%-48s  %-24s  %5s  %7s  %-18s  %-6s  COLLECTION\n", "DELIVERY",
            "FAILED", "TRIES", "REPLAYS", "REASON", "EVENT");
-    for (bool more = bson_iter_init(&it, rows); more && bson_iter_next(&it);) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(&row, data, n))
-            print_dead(&row);
-    }
+    if (!bson_iter_init(&it, rows))
+        return;
+    while (mongo_next_doc(&it, &row))
+        print_dead(&row);
 }
 
 int cmd_dead_list(struct ctx *c, const struct words *w)

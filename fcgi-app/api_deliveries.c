@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/coord/queue.h"
 #include "lib/data/json_out.h"
+#include "lib/data/mongo.h"
 #include "lib/data/payload.h"
 
 enum {
@@ -205,7 +206,8 @@ static enum err await(struct ctx *c, struct trial *t)
             end = now + CLOSING_MS;
         if (!started && (closing || now >= start_by))
             err = give_up(c, t, ERR_OVERLOADED,
-                          "No worker had time for the test; it was not sent",
+                          "No worker took the test in time (a paused queue "
+                          "takes none); it was not sent",
                           &started);
         else if (now >= end)
             err = ctx_fail(c, ERR_TIME_LIMIT,
@@ -236,8 +238,6 @@ static int64_t number_of(const bson_t *doc, const char *name)
 static void read_outcome(const bson_t *row, struct outcome *out)
 {
     bson_iter_t it, list;
-    const uint8_t *data;
-    uint32_t n;
     bson_t attempt;
 
     *out = (struct outcome){strcmp(job_status(row), "success") == 0, -1, -1,
@@ -245,12 +245,7 @@ static void read_outcome(const bson_t *row, struct outcome *out)
     if (!bson_iter_init_find(&it, row, "attempts") ||
         !BSON_ITER_HOLDS_ARRAY(&it) || !bson_iter_recurse(&it, &list))
         return;
-    while (bson_iter_next(&list)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&list))
-            continue;
-        bson_iter_document(&list, &n, &data);
-        if (!bson_init_static(&attempt, data, n))
-            continue;
+    while (mongo_next_doc(&list, &attempt)) {
         out->code = number_of(&attempt, "code");
         out->took_ms = number_of(&attempt, "ms");
         if (!json_out_text_member(&attempt, "error", &out->error))

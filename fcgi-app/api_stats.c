@@ -4,6 +4,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
 #include "lib/coord/totals.h"
+#include "lib/data/mongo.h"
 
 /* All that the answer is made of. */
 struct stats {
@@ -21,9 +22,7 @@ static enum err read_webhooks(struct ctx *c, struct stats *s)
 {
     struct webhook *list;
     const bson_t *rows;
-    const uint8_t *data;
     bson_iter_t it;
-    uint32_t len;
     bson_t row;
     enum err err = webhook_list(c, &rows);
 
@@ -33,14 +32,9 @@ static enum err read_webhooks(struct ctx *c, struct stats *s)
     if (!list)
         return ERR_OVERLOADED;
     bson_iter_init(&it, rows);
-    while (bson_iter_next(&it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &len, &data);
-        if (bson_init_static(&row, data, len) &&
-            webhook_read(&c->arena, c->conf, &row, &list[s->webhooks_n]))
-            s->webhooks_n++;
-    }
+    while (mongo_next_doc(&it, &row))
+        s->webhooks_n +=
+            webhook_read(&c->arena, c->conf, &row, &list[s->webhooks_n]);
     s->webhooks = list;
     return OK;
 }

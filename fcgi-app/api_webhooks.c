@@ -2,6 +2,7 @@
  */
 #include "fcgi-app/api.h"
 #include "fcgi-app/members.h"
+#include "fcgi-app/rows_json.h"
 #include "fcgi-app/targets.h"
 #include "lib/base/jwrite.h"
 #include "lib/base/log.h"
@@ -59,32 +60,24 @@ static void write_one(struct ctx *c, struct reply *out, const char *message,
     buf_add_char(b, '}');
 }
 
+static void write_listed(struct buf *b, const bson_t *row, const void *conf)
+{
+    webhook_write(b, conf, row, false);
+}
+
 enum err api_webhooks_list(struct ctx *c, const struct request *q,
                            struct reply *out)
 {
-    struct buf *b = out->body;
     const bson_t *rows;
-    bson_iter_t it;
-    size_t n = 0;
+    size_t n;
     enum err err = webhook_list(c, &rows);
 
     (void)q;
     if (err)
         return err;
-    buf_add(b, STR("{\"success\":true,\"data\":{\"webhooks\":["));
-    for (bool more = bson_iter_init(&it, rows); more && bson_iter_next(&it);) {
-        const uint8_t *data;
-        uint32_t size;
-        bson_t row;
-
-        bson_iter_document(&it, &size, &data);
-        if (!bson_init_static(&row, data, size))
-            continue;
-        if (n++ > 0)
-            buf_add_char(b, ',');
-        webhook_write(b, c->conf, &row, false);
-    }
-    buf_addf(b, "]},\"count\":%zu}", n);
+    buf_add(out->body, STR("{\"success\":true,\"data\":{\"webhooks\":"));
+    n = rows_json(out->body, rows, write_listed, c->conf);
+    buf_addf(out->body, "},\"count\":%zu}", n);
     return OK;
 }
 

@@ -246,10 +246,10 @@ void cluster_json_queue(struct buf *b, const struct scene *s)
     cluster_json_number(b, f != NULL, f ? f->dead : 0);
     buf_add(b, STR(",\"limited\":"));
     cluster_json_number(b, f != NULL, f ? f->limited : 0);
-    buf_add(b, STR(",\"oldestWaitingMs\":"));
-    cluster_json_number(b, f != NULL, f ? f->oldest_ms : 0);
     buf_add(b, STR(",\"paused\":"));
     write_bool(b, s->cluster->seen && queue_of(s)->known, queue_of(s)->paused);
+    buf_add(b, STR(",\"oldestWaitingMs\":"));
+    cluster_json_number(b, f != NULL, f ? f->oldest_ms : 0);
     buf_add(b, STR(",\"queue\":"));
     cluster_json_counts(b, s);
     buf_add(b, STR(",\"instance\":"));

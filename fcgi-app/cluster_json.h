@@ -43,8 +43,10 @@ const struct figures *cluster_json_figures(const struct scene *s);
 /* Somebody does the work of queues: an instance with workers lives. */
 bool cluster_json_is_served(const struct scene *s);
 
-/* An instance lives that can deliver; and nobody has paused it. */
+/* An instance lives that can deliver. */
 bool cluster_json_has_slots(const struct scene *s);
+
+/* Likewise, and nobody has paused the queue. */
 bool cluster_json_delivers(const struct scene *s);
 
 /* Somebody delivers, and the counts hold. */

@@ -11,6 +11,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/program.h"
+#include "lib/data/mongo_sessions.h"
 #include "lib/data/subs.h"
 #include "lib/run/proc.h"
 
@@ -33,8 +34,9 @@ static int serve(const struct conf *conf)
 
     if (task.listen_fd < 0 || measure_setup((int)conf->fcgi_processes) != OK)
         return PROGRAM_FAILED;
-    if (!subs_setup()) {
-        log_note(LOG_ERROR, "subs.failed", "no memory for a shared word");
+    if (!subs_setup() ||
+        !mongo_sessions_setup((int)conf->fcgi_processes, serve_clients(conf))) {
+        log_note(LOG_ERROR, "server.failed", "no memory that children share");
         return PROGRAM_FAILED;
     }
     if (limit_setup(conf) != OK) {

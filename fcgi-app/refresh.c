@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/data/mongo.h"
+#include "lib/data/mongo_sessions.h"
 #include "lib/data/schema.h"
 
 enum {
@@ -165,14 +166,22 @@ static void note_db(struct looker *l, bool up, const char *reason)
     mongo_set_away(l->task->pool, now - l->last_up >= AWAY_AFTER_MS);
 }
 
+/* Before all else: what is left open may stand in its way. */
+static void end_sessions(struct looker *l)
+{
+    struct ctx *c = &l->ctx;
+
+    if (!c->mongo || !mongo_sessions_due())
+        return;
+    c->deadline = clock_mono_ms() + BRIEF_MS;
+    mongo_sessions_end(c);
+    ctx_reset(c);
+}
+
 static void look_at_others(struct looker *l)
 {
     struct ctx *c = &l->ctx;
-    enum err err;
-
-    if (!c->mongo)
-        c->mongo = mongo_client_new(l->brief);
-    err = c->mongo ? cluster_look(c) : ERR_OVERLOADED;
+    enum err err = c->mongo ? cluster_look(c) : ERR_OVERLOADED;
     if (err && err != l->told)
         log_note(LOG_WARN, "cluster.unread",
                  "the state of the other instances could not be read: %s",
@@ -192,11 +201,15 @@ static bool look_at_db(struct looker *l)
         mongo_set_transactions(l->task->pool, info.replica_set);
     }
     note_db(l, up, info.reason);
-    if (up)
-        look_at_others(l);
-    else
+    if (!up) {
         cluster_look_failed();
-    return up;
+        return false;
+    }
+    if (!l->ctx.mongo)
+        l->ctx.mongo = mongo_client_new(l->brief);
+    end_sessions(l);
+    look_at_others(l);
+    return true;
 }
 
 /* True once nothing is left to do: keys have their index and one is there. */

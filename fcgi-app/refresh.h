@@ -12,6 +12,10 @@
 
 struct mongo_pool;
 
+enum {
+    REFRESH_CLIENTS = 2 /* of MongoDB, at most */
+};
+
 enum refresh_redis {
     REFRESH_REDIS_OFF,
     REFRESH_REDIS_UP, /* it answers */

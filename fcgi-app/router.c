@@ -158,6 +158,7 @@ enum err router_find(struct ctx *c, struct request *q, struct reply *out,
     enum http_method method = q->method == HTTP_HEAD ? HTTP_GET : q->method;
     size_t health = health_prefix(c, q);
     const char *allow = "";
+    unsigned named = 0; /* several rows may fit: ":id" as well as "stats" */
     str allowed;
 
     *out_route = NULL;
@@ -171,6 +172,9 @@ enum err router_find(struct ctx *c, struct request *q, struct reply *out,
             *out_route = r;
             return OK;
         }
+        if (named & 1u << r->method)
+            continue;
+        named |= 1u << r->method;
         allowed = arena_strf(&c->arena, "%s%s, ", allow,
                              r->method == HTTP_GET ? "GET, HEAD"
                                                    : router_method(r->method));

@@ -33,19 +33,14 @@ size_t rows_json(struct buf *b, const bson_t *rows,
                                const void *arg),
                  const void *arg)
 {
-    const uint8_t *data;
+    bool more;
     bson_iter_t it;
-    uint32_t len;
     bson_t row;
     size_t n = 0;
 
     buf_add_char(b, '[');
-    for (bool more = bson_iter_init(&it, rows); more && bson_iter_next(&it);) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &len, &data);
-        if (!bson_init_static(&row, data, len))
-            continue;
+    more = bson_iter_init(&it, rows);
+    while (more && mongo_next_doc(&it, &row)) {
         if (n++ > 0)
             buf_add_char(b, ',');
         write(b, &row, arg);

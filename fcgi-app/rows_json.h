@@ -1,7 +1,7 @@
 #pragma once
 /*
- * rows_json - lists of deliveries, newest first: what part of them is asked
- * for, and their rows as JSON
+ * rows_json - lists of rows as JSON, and what part of the deliveries, newest
+ * first, is asked for
  */
 #include "fcgi-app/params.h"
 #include "lib/base/buf.h"

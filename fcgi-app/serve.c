@@ -29,6 +29,7 @@
 #include "lib/base/metrics.h"
 #include "lib/coord/rds.h"
 #include "lib/data/mongo.h"
+#include "lib/data/mongo_sessions.h"
 #include "lib/run/proc.h"
 
 enum {
@@ -424,6 +425,11 @@ static void init_libfcgi(void)
     FCGX_Init();
 }
 
+int serve_clients(const struct conf *conf)
+{
+    return PATIENCES * (int)conf->fcgi_threads + REFRESH_CLIENTS;
+}
+
 int serve_run(void *arg, int slot)
 {
     const struct serve_task *task = arg;
@@ -432,6 +438,7 @@ int serve_run(void *arg, int slot)
     sigset_t all;
 
     metrics_join(slot);
+    mongo_sessions_join(slot);
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     init_libfcgi();

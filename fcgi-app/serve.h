@@ -16,5 +16,8 @@ struct serve_task {
     int listen_fd; /* non-blocking, stays open in the supervisor */
 };
 
+/* Clients of MongoDB that a child has at most. */
+int serve_clients(const struct conf *conf);
+
 /* The entry of a child; gives its exit code. */
 int serve_run(void *task, int slot);

@@ -12,9 +12,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
-#include "lib/coord/own.h"
 #include "workers/deliver_judge.h"
 #include "workers/deliver_send.h"
+#include "workers/places.h"
 #include "workers/roles.h"
 #include "workers/worker.h"
 
@@ -27,13 +27,15 @@ enum {
     AWAY_MS = 500, /* MongoDB does not answer: doubling */
     AWAY_MAX_MS = 2000,
     LIMIT_BEYOND_MS = 5000, /* a child's deadline beyond the job's limit */
-    LEASE_LEFT_MS = 1000,   /* of the lease, when the child is killed */
+    TELL_BEYOND_MS = 8000,  /* the same of telling, beyond the lease: a try that
+                             * began before its end may take so long */
     SLOW_MS = 1000          /* a lost reply may still arrive */
 };
 
 struct deliverer {
     struct worker w;
     struct egress egress;
+    struct places places;
     struct http *http;
     struct claimant k;
     struct claim claim;
@@ -57,13 +59,17 @@ static struct ctx *go_on(struct deliverer *d, ms most)
 
 /* ---- telling what became of a job */
 
-/* r: NULL gives the job back. Repeated until the lease is over. */
+/*
+ * r: NULL gives the job back. Repeated until the lease is over; then the job is
+ * the next one's. Nothing of it is sent any more, so the deadline only ends a
+ * child that is stuck: one that waits for MongoDB must not be counted as a
+ * death.
+ */
 static enum finish_result tell(struct deliverer *d, const struct job_result *r)
 {
     const struct claim *cl = &d->claim;
     ms wait = TELL_AGAIN_MS;
 
-    worker_deadline(&d->w, cl->lease_end_boot - LEASE_LEFT_MS);
     for (;;) {
         struct ctx *c = go_on(d, TELL_MS);
         enum finish_result told =
@@ -139,12 +145,15 @@ static void deliver(struct deliverer *d)
                         .may_go_on = may_go_on,
                         .arg = &d->w};
     ms started_wall = clock_server_ms();
+    enum send_result sent;
     struct http_answer a;
 
     board_busy(d->w.board, d->w.slot);
-    if (deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a) ==
-            SEND_ANSWERED &&
-        a.outcome != HTTP_STOPPED)
+    sent =
+        deliver_send(go_on(d, d->w.conf->webhook_timeout), &s, &d->claim, &a);
+    d->claim.sent = sent == SEND_ANSWERED;
+    worker_deadline(&d->w, d->claim.lease_end_boot + TELL_BEYOND_MS);
+    if (sent == SEND_ANSWERED && a.outcome != HTTP_STOPPED)
         conclude(d, &a, started_wall);
     else
         (void)tell(d, NULL); /* not told: its lease ends */
@@ -224,6 +233,9 @@ static void loop(struct deliverer *d)
     while (!worker_must_end(w)) {
         ms wait = LOOK_EVERY_MS;
 
+        worker_tidy(w);
+        if (places_are_due(&d->places))
+            places_look(&d->places);
         if (may_claim(w) &&
             (more || board_take(fd) ||
              board_may_look(w->board, clock_boot_ms(), LOOK_EVERY_MS, &wait))) {
@@ -236,11 +248,6 @@ static void loop(struct deliverer *d)
     }
 }
 
-static void deny(void *arg, const char *host, uint16_t port)
-{
-    egress_deny(arg, host, port);
-}
-
 /* Handles are not freed: they end with the process. */
 int deliver_run(void *arg, int slot)
 {
@@ -249,8 +256,7 @@ int deliver_run(void *arg, int slot)
 
     if (!worker_open(&d.w, task, slot))
         return 1;
-    egress_init(&d.egress, task->conf);
-    own_places(task->conf, deny, &d.egress);
+    places_init(&d.places, task->conf, d.w.ctx.mongo, &d.egress);
     d.http = http_new(&d.egress, task->conf->webhook_https_only);
     if (!d.http) {
         log_note(LOG_ERROR, "deliver.failed", "libcurl cannot be set up");

@@ -12,9 +12,11 @@
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
 #include "lib/base/program.h"
+#include "lib/data/mongo_sessions.h"
 #include "lib/data/subs.h"
 #include "lib/run/proc.h"
 #include "workers/roles.h"
+#include "workers/worker.h"
 
 static const struct program program = {
     "workers",
@@ -57,6 +59,7 @@ static int run(const struct conf *conf)
     task.board = board_new(roles_count(&options));
     options.arg = task.board;
     if (!task.table || !task.board || !subs_setup() ||
+        !mongo_sessions_setup(roles_count(&options), WORKER_CLIENTS) ||
         metrics_setup(roles_count(&options), none, none) != OK) {
         log_note(LOG_ERROR, "workers.failed", "no memory");
         return PROGRAM_FAILED;

@@ -46,7 +46,9 @@ int relay_run(void *arg, int slot)
 
     if (!worker_open(&w, arg, slot))
         return 1;
-    while (!worker_must_end(&w))
+    while (!worker_must_end(&w)) {
+        worker_tidy(&w);
         worker_wait(&w, -1, turn(&w, &again));
+    }
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/data/mongo_sessions.h"
 #include "lib/run/proc.h"
 #include "lib/run/sig.h"
 #include "workers/roles.h"
@@ -18,6 +19,7 @@ enum {
     SOCKET_MS = 5000,
     END_MS = 5000,      /* of the grace, to tell what came of a job */
     LONGEST_MS = 60000, /* of one wait */
+    TIDY_MS = 500
 };
 
 static void read_signals(struct worker *w)
@@ -44,6 +46,7 @@ bool worker_open(struct worker *w, const struct roles_task *task, int slot)
 
     *w = (struct worker){.conf = task->conf, .board = task->board};
     metrics_join(slot);
+    mongo_sessions_join(slot);
     w->slot = slot;
     w->signal_fd = sig_open(signals, 1);
     ctx_init(&w->ctx, task->conf, ARENA_BYTES);
@@ -65,6 +68,12 @@ struct ctx *worker_begin(struct worker *w, ms most)
     w->ctx.deadline = clock_mono_ms() + most;
     w->ctx.op_ms = most;
     return &w->ctx;
+}
+
+void worker_tidy(struct worker *w)
+{
+    if (mongo_sessions_due())
+        mongo_sessions_end(worker_begin(w, TIDY_MS));
 }
 
 void worker_wait(struct worker *w, int fd, ms wait)

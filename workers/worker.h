@@ -3,8 +3,8 @@
  * worker - the common life of children that do work: handles, signals,
  * deadline, words of the board
  *
- *   worker_open -> { worker_wait -> worker_begin -> work }* until
- *   worker_must_end
+ *   worker_open -> { worker_wait -> worker_tidy -> worker_begin -> work }*
+ *   until worker_must_end
  *
  * On SIGTERM what runs goes on until SHUTDOWN_GRACE_MS - 5 s, a second SIGTERM
  * ends it at once (worker_must_abort).
@@ -13,6 +13,10 @@
 #include "lib/data/mongo.h"
 
 struct roles_task;
+
+enum {
+    WORKER_CLIENTS = 1 /* of MongoDB */
+};
 
 struct worker {
     const struct conf *conf;
@@ -31,6 +35,9 @@ bool worker_open(struct worker *w, const struct roles_task *task, int slot);
 
 /* A fresh unit of work with a deadline. */
 struct ctx *worker_begin(struct worker *w, ms most);
+
+/* Between two units of work: ends what a child before has left open. */
+void worker_tidy(struct worker *w);
 
 /* Sleeps until fd (or -1) is readable, a signal comes or the time is over; then
  * reads signals and the words of the board. */

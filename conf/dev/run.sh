@@ -122,6 +122,11 @@ else
 fi
 base=http://localhost:$port
 until_true 20 "${run}/$web.log" curl -fsS "$base/health/ready"
+# where the printed lines have deliveries sent to
+hook=9000
+while taken "$hook"; do
+    hook=$((hook + 1))
+done
 # last, so that it ends first: it gives up what it leads while all is there
 start "$run/workers.log" build/workers
 key=
@@ -152,8 +157,8 @@ sql-free answers on $base behind $web.
   curl $base/api/cluster/status
   curl -d '{"key":"report","ttlMs":10000}' $base/api/cluster/locks
 
-A webhook: in another shell  build/sqlfree --env-file build/run/run.env listen 9000
-  curl -d '{"name":"first","url":"http://127.0.0.1:9000/","collection":"orders","events":["create"]}' $base/api/webhooks
+A webhook: in another shell  build/sqlfree --env-file build/run/run.env listen $hook
+  curl -d '{"name":"first","url":"http://127.0.0.1:$hook/","collection":"orders","events":["create"]}' $base/api/webhooks
   curl -d '{"status":"open","total":5}' $base/api/db/orders
 
 ${key:+Access is on: add to each  -H 'Authorization: Bearer $key'

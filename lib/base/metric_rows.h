@@ -64,6 +64,9 @@
         "Events that light mode could not record after their write.")          \
     ROW(EVENTS_FANNED_OUT, OF_WORKERS, "sqlfree_events_fanned_out_total",      \
         COUNTER, ONE, ONE, NONE, "Events turned into deliveries.")             \
+    ROW(FILTER_OVERRUNS, OF_WORKERS, "sqlfree_filter_overruns_total",          \
+        COUNTER, ONE, ONE, NONE,                                               \
+        "Filters of webhooks, and patterns in them, that took too long.")      \
     ROW(WEBHOOK_ATTEMPTS, OF_WORKERS, "sqlfree_webhook_attempts_total",        \
         COUNTER, ATTEMPT, ONE, NONE, "Tries of deliveries.")                   \
     ROW(WEBHOOK_SECONDS, OF_WORKERS, "sqlfree_webhook_attempt_duration_seconds", \

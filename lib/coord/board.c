@@ -279,12 +279,16 @@ int board_work_fd(const struct board *b)
 void board_poke(struct board *b, int n)
 {
     /* one that claims may have looked already; a busy one looks anyway */
-    int most = count(b, IDLE, CLAIMING);
+    int most = n > 0 ? count(b, IDLE, CLAIMING) : 0;
 
-    if (n > most)
-        n = most;
-    if (n > 0)
-        eventfd_write(b->work_fd, (eventfd_t)n);
+    if (most == 0)
+        return;
+    /* what nobody has taken yet is still to come: more of it would only be
+     * looks for nothing once the queue is empty */
+    while (board_take(b->work_fd))
+        if (n < most)
+            n++;
+    eventfd_write(b->work_fd, (eventfd_t)(n < most ? n : most));
 }
 
 bool board_take(int fd)

@@ -88,7 +88,8 @@ int board_busy_n(const struct board *b);
 
 int board_dead_fd(const struct board *b); /* coordinator: a child died */
 int board_work_fd(const struct board *b); /* idle workers: there is work */
-/* Wakes n workers that are not busy, or all of them. */
+/* Wakes n workers that are not busy, or all of them; wake-ups that wait to be
+ * taken are never more than that. */
 void board_poke(struct board *b, int n);
 /* Takes one wake-up of work, all of deaths; false: there is none. */
 bool board_take(int fd);

@@ -4,8 +4,9 @@
  *   read by time -> subscriptions of their version -> older rows of documents
  *   whose order counts -> rows -> what is done is deleted
  *
- * A row that is no event, or whose deliveries MongoDB refuses for what they
- * are, is set aside: its `ts` moves to the end of time, where no fanout looks
+ * A row that is no event, or whose deliveries are too large to be made or
+ * stored, is set aside: its `ts` moves to the end of time, where no fanout
+ * looks
  * (`aside` keeps what it was), and the log says so. Nothing else is removed
  * undone.
  */
@@ -25,6 +26,7 @@
 enum {
     HALF_REPLY = 7 << 20, /* a longer reply may lack a row for want of room */
     UNKNOWN_MS = 10000,   /* of waiting for a version that nobody can read */
+    FUTURE_MS = 60000,    /* more than clocks differ by */
     LEAST_MS = 1500       /* of the deadline, to begin with one more event */
 };
 
@@ -324,18 +326,22 @@ static enum err read_older(struct batch *b, bool *out_full)
 /*
  * Was it written under subscriptions that are not known here? Those that are
  * read well every second without meeting that version are newer than an event
- * of long ago, whatever it says.
+ * of long ago, whatever it says. So they are than one of a time to come, which
+ * no writer of ours gives.
  */
 static bool is_ahead(const struct batch *b, const struct event *e)
 {
+    ms age = clock_server_ms() - e->ts;
+
     return e->ver > subs_version(b->subs) &&
-           (subs_is_stale() || clock_server_ms() - e->ts < UNKNOWN_MS);
+           (subs_is_stale() || (age < UNKNOWN_MS && age > -FUTURE_MS));
 }
 
 /* Takes along what is older, and finds who must wait: all behind a row that
  * cannot be judged yet, or before which there may be one that was not read. */
 static enum err put_in_order(struct batch *b)
 {
+    const struct subs *seen = b->subs;
     size_t before = b->n;
     bool full;
     enum err err = read_older(b, &full);
@@ -355,6 +361,8 @@ static enum err put_in_order(struct batch *b)
         b->usable = 0; /* none of them is an event: they go aside first */
         b->more = true;
     }
+    if (b->subs != seen) /* under which order may count for more of them */
+        b->usable = 0;
     for (size_t i = 0; i < b->usable; i++)
         if (is_ahead(b, &b->items[i].event))
             b->usable = i;
@@ -390,7 +398,7 @@ static void set_refused_aside(struct batch *b)
 
         BSON_APPEND_OID(&query, "_id", &e->id);
         if (b->items[i].fate == FANOUT_REFUSED)
-            set_aside(b, &query, e->ts, "MongoDB refuses a delivery of it");
+            set_aside(b, &query, e->ts, "a delivery of it is too large");
         bson_destroy(&query);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
+#include "lib/base/metrics.h"
 #include "lib/data/job.h"
 #include "lib/data/match.h"
 #include "lib/data/payload.h"
@@ -156,11 +157,12 @@ enum err fanout_rows_end(struct fanout_rows *r)
  * What is not there cannot be judged: an event that was cut matches every
  * filter, so that it is never dropped silently, and its payload says truncated.
  */
-static bool is_wanted(const struct subscription *s, const struct event *e)
+static bool is_wanted(const struct subscription *s, const struct event *e,
+                      struct match_budget *budget)
 {
     const bson_t *doc = e->kind == EVENT_DELETE ? e->old : e->doc;
 
-    return !doc || match_doc(s->match, doc);
+    return !doc || match_doc(s->match, doc, budget);
 }
 
 /* "<webhook>:<document>" */
@@ -252,14 +254,22 @@ enum err fanout_rows_add(struct fanout_rows *r, size_t i)
 {
     struct fanout_item *item = &r->items[i];
     const struct subscription *const *list;
+    struct match_budget budget = {0};
     enum err err = OK;
     size_t n;
 
     list = subs_find(r->subs, item->event.collection, item->event.kind, &n);
     item->fate = FANOUT_DONE;
-    for (size_t k = 0; k < n && err == OK; k++)
-        if (is_wanted(list[k], &item->event))
+    for (size_t k = 0; k < n && err == OK; k++) {
+        if (is_wanted(list[k], &item->event, &budget))
             err = add_row(r, i, &list[k]->webhook);
+        if (err == ERR_BODY_TOO_LARGE) { /* for ever: the others go on */
+            ctx_forgive(r->c);
+            item->fate = FANOUT_REFUSED;
+            err = OK;
+        }
+    }
+    metrics_add(METRIC_FILTER_OVERRUNS, 0, budget.overruns);
     if (err)
         item->fate = FANOUT_KEPT;
     return err;

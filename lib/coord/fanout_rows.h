@@ -15,7 +15,7 @@
 enum fanout_fate {
     FANOUT_KEPT,   /* nothing is known of its rows: come again */
     FANOUT_DONE,   /* all its rows are kept by a majority */
-    FANOUT_REFUSED /* MongoDB takes a row of it never */
+    FANOUT_REFUSED /* a row of it cannot be made, or MongoDB takes it never */
 };
 
 /* One event of a batch. */

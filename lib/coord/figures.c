@@ -107,22 +107,6 @@ static enum err read_batch(struct ctx *c, bson_t *cmd, bson_t *out)
     return err;
 }
 
-/* The next row of a batch. */
-static bool next_row(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    while (bson_iter_next(it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(it))
-            continue;
-        bson_iter_document(it, &n, &data);
-        if (bson_init_static(out, data, n))
-            return true;
-    }
-    return false;
-}
-
 static enum err read_active(struct count *k)
 {
     bson_t *cmd = mongo_bson(k->c);
@@ -184,7 +168,7 @@ static enum err read_oldest(struct count *k)
                 "}", "hint", "due_1", "singleBatch", BCON_BOOL(true));
     bson_destroy(&filter);
     err = read_batch(k->c, cmd, &batch);
-    if (err == OK && bson_iter_init(&it, &batch) && next_row(&it, &row) &&
+    if (err == OK && bson_iter_init(&it, &batch) && mongo_next_doc(&it, &row) &&
         bson_iter_init_find(&at, &row, "runAt"))
         k->f.oldest_ms = k->now - bson_iter_date_time(&at);
     return err;
@@ -244,7 +228,7 @@ static int64_t active_of(const struct count *k, str lim)
     str one;
 
     bson_iter_init(&it, &k->active);
-    while (next_row(&it, &row))
+    while (mongo_next_doc(&it, &row))
         n += json_out_text_member(&row, "lim", &one) && str_eq(one, lim);
     return n;
 }
@@ -292,7 +276,7 @@ static enum err add_subscribers(struct count *k, const struct subs *s)
 
     if (err == OK)
         bson_iter_init(&it, &batch);
-    while (err == OK && next_row(&it, &row)) {
+    while (err == OK && mongo_next_doc(&it, &row)) {
         const struct subscription *one;
         str id;
 

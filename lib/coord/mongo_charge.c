@@ -27,7 +27,7 @@ struct terms {
     const char *token;
 };
 
-static const char *id_of(struct ctx *c, enum job_queue q, str lim)
+const char *queue_limits_id(struct ctx *c, enum job_queue q, str lim)
 {
     return arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q), STR_ARG(lim))
         .p;
@@ -212,7 +212,7 @@ static enum charge_result charge_all(struct ctx *c, const struct claimant *k,
 {
     int64_t limit = c->conf->webhooks_global_rate_limit_per_minute;
     int64_t every = (limit + EVERY - 1) / EVERY;
-    const struct terms t = {.id = id_of(c, k->queue, STR("*")),
+    const struct terms t = {.id = queue_limits_id(c, k->queue, STR("*")),
                             .limit = limit / every,
                             .every = every,
                             .cap = INT64_MAX,
@@ -230,7 +230,7 @@ enum charge_result mongo_queue_charge(struct ctx *c, const struct claimant *k,
                                       const struct candidate *job,
                                       const char *token, struct charge *inout)
 {
-    const struct terms t = {.id = id_of(c, k->queue, job->lim),
+    const struct terms t = {.id = queue_limits_id(c, k->queue, job->lim),
                             .limit = inout->limit,
                             .every = 1,
                             .cap = k->cap > 0 ? k->cap : 1,
@@ -348,11 +348,11 @@ enum err mongo_queue_settle(struct ctx *c, enum job_queue q, str lim, str token,
 
     if (!cmd || !updates)
         return ERR_OVERLOADED;
-    err = append_update(c, updates, "0", id_of(c, q, lim), token,
+    err = append_update(c, updates, "0", queue_limits_id(c, q, lim), token,
                         settling(c, token, s, false));
     if (err == OK && c->conf->webhooks_global_rate_limit_per_minute > 0)
-        err = append_update(c, updates, "1", id_of(c, q, STR("*")), token,
-                            settling(c, token, s, true));
+        err = append_update(c, updates, "1", queue_limits_id(c, q, STR("*")),
+                            token, settling(c, token, s, true));
     if (err)
         return err;
     BCON_APPEND(cmd, "update", QUEUE_LIMITS, "updates", BCON_ARRAY(updates));

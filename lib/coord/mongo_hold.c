@@ -2,15 +2,9 @@
  * mongo_queue.h */
 #include "lib/coord/queue_inside.h"
 
-static const char *id_of(struct ctx *c, enum job_queue q, str lim)
-{
-    return arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q), STR_ARG(lim))
-        .p;
-}
-
 enum err mongo_queue_hold(struct ctx *c, enum job_queue q, str lim, ms hold_ms)
 {
-    const char *id = id_of(c, q, lim);
+    const char *id = queue_limits_id(c, q, lim);
     bson_t *cmd = mongo_bson(c), *set = mongo_bson(c), *reply;
 
     if (!id || !cmd || !set)

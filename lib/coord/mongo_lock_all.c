@@ -24,21 +24,14 @@ static void each_row(const bson_t *reply,
                      void (*fn)(const bson_t *row, void *arg), void *arg)
 {
     bson_t cursor, batch, row;
-    const uint8_t *data;
     bson_iter_t it;
-    uint32_t n;
 
     if (!mongo_reply_doc(reply, "cursor", &cursor) ||
         !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
         !bson_iter_init(&it, &batch))
         return;
-    while (bson_iter_next(&it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(&row, data, n))
-            fn(&row, arg);
-    }
+    while (mongo_next_doc(&it, &row))
+        fn(&row, arg);
 }
 
 /* The plain bound lets the index be used from where the last page ended. */

@@ -37,6 +37,8 @@ static void append_lim(bson_t *match, const struct claimant *k, bool behind)
     const char *index;
     char text[16];
 
+    if (k->from_class > 0)
+        BCON_APPEND(match, "cls", "{", "$gte", BCON_INT32(k->from_class), "}");
     if (!behind && k->skips_n == 0)
         return;
     BSON_APPEND_DOCUMENT_BEGIN(match, "lim", &lim);
@@ -162,7 +164,8 @@ static enum err find_due(struct ctx *c, const struct claimant *k, ms now,
         if (err)
             return err;
         choose(reply, now, out);
-        if (out->n > 0 && out->first.cls <= k->urgent)
+        if (out->n > 0 &&
+            (out->first.cls <= k->urgent || out->first.cls == k->from_class))
             return OK;
     }
     return OK;

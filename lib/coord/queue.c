@@ -54,7 +54,7 @@ static void drop_old_skips(struct claimant *k, ms now_boot)
 
 /* Without room the one that ends first gives way: it is only looked at again
  * sooner. */
-static void skip(struct claimant *k, str lim, ms wait_ms)
+static void skip(struct claimant *k, const struct candidate *job, ms wait_ms)
 {
     size_t at = k->skips_n;
 
@@ -68,9 +68,41 @@ static void skip(struct claimant *k, str lim, ms wait_ms)
     }
     if (wait_ms > SKIP_MOST_MS)
         wait_ms = SKIP_MOST_MS;
-    snprintf(k->skips[at].lim, sizeof k->skips[at].lim, STR_FMT, STR_ARG(lim));
+    snprintf(k->skips[at].lim, sizeof k->skips[at].lim, STR_FMT,
+             STR_ARG(job->lim));
+    k->skips[at].cls = job->cls;
     k->skips[at].until_boot = clock_boot_ms() + (wait_ms > 0 ? wait_ms : 1);
-    remember_place(k, lim);
+    remember_place(k, job->lim);
+}
+
+/*
+ * As many are left out as there is room for, all of the most urgent classes:
+ * the rest of these may be blocked likewise, and must not hold the next class
+ * up for ever. Their turn comes as the others' waits end.
+ */
+static int class_after_skips(const struct claimant *k)
+{
+    int cls = 0;
+
+    if (k->skips_n < QUEUE_SKIPS_MAX)
+        return 0;
+    for (size_t i = 0; i < k->skips_n; i++)
+        if (k->skips[i].cls >= cls)
+            cls = k->skips[i].cls + 1;
+    return cls < JOB_CLASS_LAST ? cls : JOB_CLASS_LAST;
+}
+
+static enum look_result look(struct ctx *c, struct claimant *k,
+                             struct candidate *out)
+{
+    enum look_result result;
+
+    k->from_class = class_after_skips(k);
+    result = mongo_queue_look(c, k, out);
+    if (result != LOOK_NONE || k->from_class == 0)
+        return result;
+    k->from_class = 0;
+    return mongo_queue_look(c, k, out);
 }
 
 static ms wait_of(const struct claimant *k)
@@ -93,16 +125,45 @@ static enum turn judge_stranger(struct ctx *c, const struct turns *t,
     int64_t n;
     enum err err = webhook_get(c, job->subscriber, &row);
 
-    skip(t->k, job->lim, err ? GONE_MS : IDLE_MS);
+    skip(t->k, job, err ? GONE_MS : IDLE_MS);
     if (err == OK)
         return TURN_NEXT; /* the snapshot is older than the webhook */
     if (err != ERR_WEBHOOK_NOT_FOUND && err != ERR_BAD_ID)
         return TURN_UNKNOWN;
     ctx_forgive(c);
-    err = queue_is_test(job->lim)
-              ? queue_cancel_row(c, job->id)
-              : queue_cancel(c, t->k->queue, job->subscriber, &n);
+    /* this one too when it is what a worker left whose lease is over */
+    err = queue_cancel_row(c, job->id, job->once);
+    if (err == OK && !queue_is_test(job->lim))
+        err = queue_cancel(c, t->k->queue, job->subscriber, &n);
     return err ? TURN_UNKNOWN : TURN_NEXT;
+}
+
+/* The server has answered, but will not do it. */
+static bool is_refused(const struct ctx *c)
+{
+    return c->err != OK && c->err != ERR_DB_UNAVAILABLE &&
+           c->err != ERR_TIME_LIMIT && c->err != ERR_OVERLOADED;
+}
+
+/* A row that it cannot work with must not hold up the other subscribers. What
+ * was done for the token before it said so is undone. */
+static enum turn leave_out(struct ctx *c, const struct turns *t,
+                           const struct candidate *job)
+{
+    int64_t n;
+
+    if (!is_refused(c))
+        return TURN_UNKNOWN;
+    log_note(LOG_WARN, "queue.left_out", STR_FMT ": %s", STR_ARG(job->lim),
+             c->reason);
+    ctx_forgive(c);
+    skip(t->k, job, SKIP_MOST_MS);
+    if (queue_recover(c, str_of(t->out->token), false, &n) != OK) {
+        if (!is_refused(c))
+            return TURN_UNKNOWN;
+        ctx_forgive(c);
+    }
+    return TURN_NEXT;
 }
 
 /* An open row of the group that comes before this one */
@@ -213,7 +274,7 @@ static enum turn give_up(struct ctx *c, struct turns *t,
     if (take_back(c, t, job) != OK)
         return TURN_UNKNOWN;
     if (early_ms > 0)
-        skip(t->k, job->lim, early_ms); /* nothing of it is due before */
+        skip(t->k, job, early_ms); /* nothing of it is due before */
     else
         remember_place(t->k, job->lim);
     return ++t->losses < LOSSES ? TURN_NEXT : TURN_NONE;
@@ -231,7 +292,7 @@ static enum turn start(struct ctx *c, struct turns *t, struct candidate *job)
         bool early = result == START_WAIT && job->due_ms > 0;
 
         if (result == START_UNKNOWN)
-            return TURN_UNKNOWN;
+            return leave_out(c, t, job);
         if (result == START_OK && job_read(s.row, &t->out->job)) {
             t->out->lease_end_boot = sent_boot + t->k->lease_ms;
             remember_place(t->k, job->lim);
@@ -258,23 +319,23 @@ static enum turn charge(struct ctx *c, struct turns *t, struct candidate *job)
         return start(c, t, job);
     case CHARGE_REFUSED:
         metrics_add(METRIC_WEBHOOK_LIMITED, 0, how.limited);
-        skip(t->k, job->lim, how.wait_ms);
+        skip(t->k, job, how.wait_ms);
         return how.all ? TURN_NONE : TURN_NEXT;
     case CHARGE_UNKNOWN:
         break;
     }
-    return TURN_UNKNOWN;
+    return leave_out(c, t, job);
 }
 
 static enum turn take_turn(struct ctx *c, struct turns *t)
 {
     struct candidate job;
 
-    switch (mongo_queue_look(c, t->k, &job)) {
+    switch (look(c, t->k, &job)) {
     case LOOK_NONE:
         return TURN_NONE;
     case LOOK_BLOCKED:
-        skip(t->k, job.lim, job.wait_ms);
+        skip(t->k, &job, job.wait_ms);
         return TURN_NEXT;
     case LOOK_UNKNOWN:
         return TURN_UNKNOWN;
@@ -289,7 +350,7 @@ static enum turn take_turn(struct ctx *c, struct turns *t)
         return start(c, t, &job);
     }
     if (!t->out->target->webhook.enabled) {
-        skip(t->k, job.lim, GONE_MS);
+        skip(t->k, &job, GONE_MS);
         return TURN_NEXT;
     }
     return charge(c, t, &job);
@@ -332,8 +393,7 @@ static void note_urgent(struct claimant *k, const struct subs *subs)
 
 static enum claim_result unknown(struct ctx *c)
 {
-    if (c->err != OK && c->err != ERR_DB_UNAVAILABLE &&
-        c->err != ERR_TIME_LIMIT)
+    if (is_refused(c))
         log_note(LOG_WARN, "queue.refused", "%s", c->reason);
     ctx_forgive(c);
     return CLAIM_UNKNOWN;

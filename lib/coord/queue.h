@@ -28,6 +28,7 @@ enum {
 /* A subscriber that could not be served, and when to look again. */
 struct queue_skip {
     char lim[JOB_ID_MAX];
+    int cls;
     ms until_boot;
 };
 
@@ -44,6 +45,7 @@ struct claimant {
     int64_t urgent_seen; /* .. in this version of them and one more */
     struct queue_skip skips[QUEUE_SKIPS_MAX];
     size_t skips_n;
+    int from_class; /* more urgent ones are not looked at in this turn */
 };
 
 enum claim_result {
@@ -60,6 +62,7 @@ struct claim {
                       * of it, or give back */
     ms slack_ms;
     ms lease_end_boot; /* nothing is written after it */
+    bool sent;         /* by the caller: a request may have gone out */
     ms wait_ms;        /* CLAIM_NONE */
 };
 
@@ -107,8 +110,8 @@ enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
                                 const struct claim *cl,
                                 const struct job_result *r);
 
-/* It was not sent: the row waits again, no attempt, no limit consumed. DONE
- * too when the lease was lost: the token holds nothing any more. */
+/* The row waits again, no attempt consumed, and no limit unless something was
+ * sent. DONE too when the lease was lost: the token holds nothing any more. */
 enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
                                    const struct claim *cl);
 

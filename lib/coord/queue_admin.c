@@ -102,14 +102,13 @@ static bson_t *waiting_of(struct ctx *c, str subscriber)
 
 static enum err remove_limits(struct ctx *c, enum job_queue q, str lim)
 {
-    str id =
-        arena_strf(&c->arena, "%s:" STR_FMT, job_queue_name(q), STR_ARG(lim));
+    const char *id = queue_limits_id(c, q, lim);
     bson_t *cmd = mongo_bson(c), *reply;
 
-    if (!id.p || !cmd)
+    if (!id || !cmd)
         return ctx_no_memory(c);
     BCON_APPEND(cmd, "delete", QUEUE_LIMITS, "deletes", "[", "{", "q", "{",
-                "_id", BCON_UTF8(id.p), "}", "limit", BCON_INT32(1), "}", "]");
+                "_id", BCON_UTF8(id), "}", "limit", BCON_INT32(1), "}", "]");
     return mongo_write(c, cmd, &reply, NULL);
 }
 

@@ -63,9 +63,8 @@ struct start {
 enum start_result queue_start(struct ctx *c, const struct candidate *job,
                               struct start *inout);
 
-/* Ends the test of a webhook that waits (or whose lease is over) as cancelled.
- */
-MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id);
+/* Ends a row that waits, or whose lease is over, as cancelled. */
+MUST_CHECK enum err queue_cancel_row(struct ctx *c, str id, bool once);
 
 /* Takes the lease off, no attempt; the row waits at least wait_ms more. */
 MUST_CHECK enum err queue_return_row(struct ctx *c, str id, str token,
@@ -94,6 +93,9 @@ MUST_CHECK enum err queue_count_rows(struct ctx *c, const bson_t *filter,
                                      int64_t *out);
 
 /* ---- the claim path */
+
+/* The row of a subscriber in `_limits`; NULL: no memory. */
+const char *queue_limits_id(struct ctx *c, enum job_queue q, str lim);
 
 /* Who holds the charge of a token: *out_lim (a NUL behind), and the rows of
  * which one was to be started; false in *out_found: nobody. */

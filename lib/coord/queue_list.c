@@ -115,7 +115,7 @@ enum err queue_look_at_test(struct ctx *c, str id, bool *out_started,
 enum err queue_withdraw_test(struct ctx *c, str id, bool *out_was)
 {
     const bson_t *row;
-    enum err err = queue_cancel_row(c, id);
+    enum err err = queue_cancel_row(c, id, true);
 
     if (err == OK)
         err = queue_find_row(c, id, &row);

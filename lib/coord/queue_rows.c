@@ -212,7 +212,7 @@ enum start_result queue_start(struct ctx *c, const struct candidate *job,
     return err ? START_UNKNOWN : START_GONE;
 }
 
-enum err queue_cancel_row(struct ctx *c, str id)
+enum err queue_cancel_row(struct ctx *c, str id, bool once)
 {
     bson_t *expr = mongo_bson(c), *set = mongo_bson(c);
     int64_t n;
@@ -221,7 +221,7 @@ enum err queue_cancel_row(struct ctx *c, str id)
     if (!expr || !set)
         return ERR_OVERLOADED;
     BCON_APPEND(expr, "$lte", "[", "$lease.until", "$$NOW", "]");
-    queue_append_end(set, c->conf, JOB_CANCELLED, true, NULL);
+    queue_append_end(set, c->conf, JOB_CANCELLED, once, NULL);
     err = end_row(c, id, expr, set, &n);
     if (err == OK && n > 0)
         metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, n);
@@ -422,7 +422,7 @@ enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
 enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
                                    const struct claim *cl)
 {
-    const struct settlement s = {.back = true};
+    const struct settlement s = {.back = !cl->sent};
     enum err err = queue_return_row(c, cl->job.id, str_of(cl->token), 0);
 
     if (err == OK && !queue_is_test(cl->job.lim))

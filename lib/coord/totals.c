@@ -54,21 +54,6 @@ static enum err first_batch(struct ctx *c, const bson_t *reply,
     return ctx_fail(c, ERR_INTERNAL, "Something went wrong on our side");
 }
 
-static bool next_row(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    while (bson_iter_next(it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(it))
-            continue;
-        bson_iter_document(it, &n, &data);
-        if (bson_init_static(out, data, n))
-            return true;
-    }
-    return false;
-}
-
 static int compare(str a, str b)
 {
     int by = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
@@ -145,7 +130,7 @@ enum err totals_read(struct ctx *c, enum job_queue q, const struct totals **out,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (next_row(&it, &row)) {
+    while (mongo_next_doc(&it, &row)) {
         str id = subscriber_of(text_of(&row, "_id"), queue);
 
         if (id.n == 0)
@@ -217,7 +202,7 @@ enum err backlog_read(struct ctx *c, enum job_queue q,
     if (!rows)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (next_row(&it, &row))
+    while (mongo_next_doc(&it, &row))
         rows[n++] =
             (struct backlog){text_of(&row, "_id"), number_of(&row, "pending"),
                              number_of(&row, "retrying")};

@@ -311,8 +311,7 @@ static enum err read_rows(struct ctx *c, const bson_t *reply, struct view *out)
     bson_t cursor, batch, row;
     struct reading r = {.view = out};
     bson_iter_t it;
-    uint32_t n, rows = 0;
-    const uint8_t *data;
+    uint32_t rows;
 
     if (!mongo_reply_doc(reply, "cursor", &cursor) ||
         !mongo_reply_doc(&cursor, "firstBatch", &batch))
@@ -324,13 +323,8 @@ static enum err read_rows(struct ctx *c, const bson_t *reply, struct view *out)
     if (!r.instances)
         return ERR_OVERLOADED;
     bson_iter_init(&it, &batch);
-    while (bson_iter_next(&it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(&row, data, n))
-            read_row(&row, &r);
-    }
+    while (mongo_next_doc(&it, &row))
+        read_row(&row, &r);
     qsort(r.instances, out->instances_n, sizeof *r.instances, compare_rows);
     out->instances = r.instances;
     return OK;

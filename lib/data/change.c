@@ -150,7 +150,7 @@ static enum err transact(struct ctx *c, struct work *w, mongo_body turn)
         w->event.cut = true;
         err = mongo_transaction(c, turn, w);
     }
-    if (err == OK)
+    if (err == OK && w->at_row)
         metrics_add(METRIC_EVENTS, 0, 1);
     return err;
 }

@@ -2,6 +2,7 @@
 #include "lib/base/jwrite.h"
 #include "lib/data/job.h"
 #include "lib/data/json_out.h"
+#include "lib/data/mongo.h"
 
 static const struct {
     const char *name; /* of a client's status */
@@ -125,22 +126,6 @@ static void add_document_id(struct buf *b, const bson_t *row)
         buf_add(b, STR("null"));
 }
 
-/* Steps through the attempts; *it as bson_iter_init() left it at first. */
-static bool next_attempt(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    while (bson_iter_next(it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(it))
-            continue;
-        bson_iter_document(it, &n, &data);
-        if (bson_init_static(out, data, n))
-            return true;
-    }
-    return false;
-}
-
 static bool last_attempt(const bson_t *row, bson_t *out)
 {
     bson_t attempts;
@@ -149,7 +134,7 @@ static bool last_attempt(const bson_t *row, bson_t *out)
 
     if (mongo_reply_doc(row, "attempts", &attempts) &&
         bson_iter_init(&it, &attempts))
-        while (next_attempt(&it, out))
+        while (mongo_next_doc(&it, out))
             any = true;
     return any;
 }
@@ -175,7 +160,7 @@ static void add_log(struct buf *b, const bson_t *row)
     buf_add(b, STR(",\"log\":["));
     if (mongo_reply_doc(row, "attempts", &attempts) &&
         bson_iter_init(&it, &attempts))
-        while (next_attempt(&it, &one)) {
+        while (mongo_next_doc(&it, &one)) {
             add_number(b, before, number_of(&one, "n"));
             add_time(b, ",\"startedAt\":", &one, "at");
             add_number(b, ",\"durationMs\":", number_of(&one, "ms"));

@@ -1,8 +1,12 @@
-/* match - see match.h; paths through documents and arrays */
+/* match - see match.h; paths through documents and arrays, and their end */
 #include "lib/data/match.h"
+
+#include <time.h>
 
 #include "lib/data/match_inside.h"
 #include "lib/data/opcheck.h"
+
+#define MS_NS INT64_C(1000000)
 
 struct match {
     const struct match_node *root; /* NULL: matches nothing */
@@ -15,9 +19,27 @@ static bool is_on_array(const struct match_node *n)
            n->kind == MATCH_ELEM_VALUE;
 }
 
-static bool find(struct bwalk doc, str name, struct belem *out)
+static int64_t cpu_ns(void)
 {
-    while (bwalk_next(&doc, out))
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void match_look(struct match_run *r)
+{
+    int64_t now = cpu_ns();
+
+    if (r->start_ns == 0)
+        r->start_ns = now;
+    r->is_over = now - r->start_ns > r->most_ns;
+}
+
+static bool find(struct match_run *r, struct bwalk doc, str name,
+                 struct belem *out)
+{
+    while (!match_is_over(r) && bwalk_next(&doc, out))
         if (str_eq(out->key, name))
             return true;
     return false;
@@ -33,7 +55,7 @@ static bool any_element(struct match_run *r, const struct match_node *n,
     struct bwalk at = match_walk(array);
     struct belem e;
 
-    while (!is_on_array(n) && bwalk_next(&at, &e))
+    while (!is_on_array(n) && !match_is_over(r) && bwalk_next(&at, &e))
         if (match_node_value(r, n, &e))
             return true;
     return match_node_value(r, n, array);
@@ -51,7 +73,7 @@ static bool any_in(struct match_run *r, const struct match_node *n,
     if (path.n == 0)
         return any_element(r, n, array);
     (void)str_cut(&rest, '.', &name);
-    while (bwalk_next(&at, &e)) {
+    while (!match_is_over(r) && bwalk_next(&at, &e)) {
         if (e.type == BSON_TYPE_DOCUMENT && any_at(r, n, match_walk(&e), path))
             return true;
         if (!str_eq(e.key, name))
@@ -76,7 +98,7 @@ static bool any_at(struct match_run *r, const struct match_node *n,
 
     for (;;) {
         (void)str_cut(&path, '.', &name);
-        if (!find(doc, name, &e))
+        if (!find(r, doc, name, &e))
             return match_node_value(r, n, NULL);
         if (e.type == BSON_TYPE_ARRAY)
             return any_in(r, n, &e, path);
@@ -98,7 +120,7 @@ static bool test_elements(struct match_run *r, const struct match_node *n,
     if (!array || array->type != BSON_TYPE_ARRAY)
         return false;
     at = match_walk(array);
-    while (bwalk_next(&at, &e)) {
+    while (!match_is_over(r) && bwalk_next(&at, &e)) {
         if (by_value && match_node_value(r, n->first, &e))
             return true;
         if (!by_value &&
@@ -167,7 +189,7 @@ enum err match_check(struct ctx *c, const bson_t *filter)
         return ctx_fail(c, ERR_BAD_OPERATOR, "Operator '%.*s' %s",
                         (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
                         p.fault);
-    return ctx_fail(c, ERR_VALIDATION_ERROR, "filters: '%.*s' %s",
+    return ctx_fail(c, ERR_VALIDATION_ERROR, "'%.*s' %s",
                     (int)(p.where.n > 100 ? 100 : p.where.n), p.where.p,
                     p.fault);
 }
@@ -187,13 +209,30 @@ const struct match *match_new(struct arena *a, const bson_t *filter)
     return p.no_memory ? NULL : m;
 }
 
-bool match_doc(const struct match *m, const bson_t *doc)
+/* Quick ones have never looked at the time. */
+static void settle(const struct match_run *r, struct match_budget *budget)
 {
-    struct match_run r = {0};
-    bool yes =
-        m->root &&
-        match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
+    int64_t since = r->start_ns ? r->start_ns : r->regex.start_ns;
 
+    if (since)
+        budget->used_ns += cpu_ns() - since;
+    budget->overruns += r->regex.overruns + r->is_over;
+}
+
+bool match_doc(const struct match *m, const bson_t *doc,
+               struct match_budget *budget)
+{
+    int64_t left_ns = MATCH_ALL_MS * MS_NS - budget->used_ns;
+    struct match_run r = {.most_ns = MATCH_CPU_MS * MS_NS};
+    bool yes;
+
+    if (left_ns < r.most_ns)
+        r.most_ns =
+            left_ns > MATCH_LEAST_MS * MS_NS ? left_ns : MATCH_LEAST_MS * MS_NS;
+    r.regex.most_ns = r.most_ns;
+    yes = m->root &&
+          match_node_doc(&r, m->root, bwalk_of(bson_get_data(doc), doc->len));
+    settle(&r, budget);
     regex_done(&r.regex);
-    return yes;
+    return yes || r.is_over;
 }

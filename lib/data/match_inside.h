@@ -62,6 +62,14 @@ struct match_node {
 /* Of one match_doc. */
 struct match_run {
     struct regex_run regex;
+    unsigned steps;
+    int64_t start_ns; /* CPU time at the first look */
+    int64_t most_ns;  /* of it */
+    bool is_over;
+};
+
+enum {
+    MATCH_LOOK = 1024 /* steps between two looks at the CPU time, a call each */
 };
 
 struct match_parse {
@@ -109,6 +117,16 @@ bool match_node_doc(struct match_run *r, const struct match_node *n,
 /* e is NULL for what is missing. */
 bool match_node_value(struct match_run *r, const struct match_node *n,
                       const struct belem *e);
+
+void match_look(struct match_run *r);
+
+/* Asked before each step of a loop over what a document holds. */
+static inline bool match_is_over(struct match_run *r)
+{
+    if (++r->steps % MATCH_LOOK == 0)
+        match_look(r);
+    return r->is_over;
+}
 
 /* match_test.c */
 bool match_test(struct match_run *r, const struct match_node *n,

@@ -79,7 +79,7 @@ static bool test_in(struct match_run *r, const struct match_node *n,
     struct bwalk at = match_walk(&n->value);
     struct belem item;
 
-    while (bwalk_next(&at, &item)) {
+    while (!match_is_over(r) && bwalk_next(&at, &item)) {
         bool is_null = item.type == BSON_TYPE_NULL;
 
         if (!e || e->type == BSON_TYPE_UNDEFINED ? is_null
@@ -92,13 +92,13 @@ static bool test_in(struct match_run *r, const struct match_node *n,
     return false;
 }
 
-static int64_t count_elements(const struct belem *array)
+static int64_t count_elements(struct match_run *r, const struct belem *array)
 {
     struct bwalk at = match_walk(array);
     struct belem e;
     int64_t n = 0;
 
-    while (bwalk_next(&at, &e))
+    while (!match_is_over(r) && bwalk_next(&at, &e))
         n++;
     return n;
 }
@@ -122,7 +122,8 @@ static bool bit_of(const struct belem *e, int64_t v, uint32_t place)
     return place / 8 < e->n - 5 && e->v[5 + place / 8] >> (place % 8) & 1;
 }
 
-static bool test_bits(const struct match_node *n, const struct belem *e)
+static bool test_bits(struct match_run *r, const struct match_node *n,
+                      const struct belem *e)
 {
     bool any = n->kind == MATCH_BITS_ANY_SET || n->kind == MATCH_BITS_ANY_CLEAR;
     bool wants = n->kind == MATCH_BITS_ALL_SET || n->kind == MATCH_BITS_ANY_SET;
@@ -131,7 +132,7 @@ static bool test_bits(const struct match_node *n, const struct belem *e)
     if (e->type != BSON_TYPE_BINARY &&
         (!match_is_number(e) || !match_bits_of(e, &v)))
         return false;
-    for (size_t i = 0; i < n->bits_n; i++)
+    for (size_t i = 0; i < n->bits_n && !match_is_over(r); i++)
         if ((bit_of(e, v, n->bits[i]) == wants) == any)
             return any;
     return !any;
@@ -154,11 +155,12 @@ bool match_test(struct match_run *r, const struct match_node *n,
     case MATCH_TYPE:
         return e && match_type_bit(e->type) & n->types;
     case MATCH_SIZE:
-        return e && e->type == BSON_TYPE_ARRAY && count_elements(e) == n->size;
+        return e && e->type == BSON_TYPE_ARRAY &&
+               count_elements(r, e) == n->size;
     case MATCH_REGEX:
         return e && test_regex(r, n->regexes, e);
     case MATCH_MOD:
         return e && test_mod(n, e);
     }
-    return e && test_bits(n, e);
+    return e && test_bits(r, n, e);
 }

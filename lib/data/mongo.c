@@ -166,15 +166,6 @@ struct mongo *mongo_client_new(struct mongo_pool *pool)
     return NULL;
 }
 
-void mongo_drop_session(struct mongo *m)
-{
-    if (!m->session)
-        return;
-    mongoc_client_session_destroy(m->session);
-    bson_destroy(m->opts);
-    m->session = NULL;
-}
-
 void mongo_client_free(struct mongo *m)
 {
     if (!m)
@@ -301,25 +292,6 @@ enum err mongo_may_start(struct ctx *c)
     if (ctx_left_ms(c) == 0)
         return ctx_fail(c, ERR_TIME_LIMIT, "The request took too long");
     return OK;
-}
-
-bool mongo_have_session(struct mongo *m, bson_error_t *e)
-{
-    mongoc_session_opt_t *opts;
-
-    if (m->session)
-        return true;
-    opts = mongoc_session_opts_new();
-    mongoc_session_opts_set_causal_consistency(opts, false);
-    m->session = mongoc_client_start_session(m->client, opts, e);
-    mongoc_session_opts_destroy(opts);
-    if (!m->session)
-        return false;
-    m->opts = bson_new();
-    if (mongoc_client_session_append(m->session, m->opts, e))
-        return true;
-    mongo_drop_session(m);
-    return false;
 }
 
 void mongo_measure(int64_t us, bool done, const bson_error_t *e)
@@ -467,23 +439,6 @@ enum err mongo_write_majority(struct ctx *c, bson_t *cmd, bson_t **out_reply)
         return err;
     return ctx_fail(c, ERR_DB_UNAVAILABLE,
                     "The database could not keep the change");
-}
-
-bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out)
-{
-    const uint8_t *data;
-    bson_iter_t it;
-    uint32_t n;
-
-    if (!bson_iter_init_find(&it, reply, name))
-        return false;
-    if (BSON_ITER_HOLDS_DOCUMENT(&it))
-        bson_iter_document(&it, &n, &data);
-    else if (BSON_ITER_HOLDS_ARRAY(&it))
-        bson_iter_array(&it, &n, &data);
-    else
-        return false;
-    return bson_init_static(out, data, n);
 }
 
 struct _mongoc_collection_t *mongo_collection(struct ctx *c, const char *name)

@@ -141,6 +141,9 @@ void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id);
 /* The row or value `name` of a reply; false when it is not of that type. */
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
 
+/* Steps to the next member that is a document; what is none is passed over. */
+bool mongo_next_doc(bson_iter_t *it, bson_t *out);
+
 /* For rows.c: one command more in the metrics; may a command start at all. */
 void mongo_measure(int64_t us, bool done, const bson_error_t *e);
 MUST_CHECK enum err mongo_may_start(struct ctx *c);

@@ -6,6 +6,7 @@
 #include <mongoc/mongoc.h>
 
 #include "lib/base/conf.h"
+#include "lib/data/mongo_inside.h"
 
 void mongo_hosts(const struct conf *conf,
                  void (*each)(void *arg, const char *host, uint16_t port),
@@ -21,4 +22,21 @@ void mongo_hosts(const struct conf *conf,
     if (srv)
         each(arg, srv, MONGOC_DEFAULT_PORT);
     mongoc_uri_destroy(uri);
+}
+
+void mongo_members(struct mongo *m,
+                   void (*each)(void *arg, const char *host, uint16_t port),
+                   void *arg)
+{
+    size_t n = 0;
+    mongoc_server_description_t **all =
+        mongoc_client_get_server_descriptions(m->client, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const mongoc_host_list_t *h = mongoc_server_description_host(all[i]);
+
+        if (h->family != AF_UNIX)
+            each(arg, h->host, h->port);
+    }
+    mongoc_server_descriptions_destroy_all(all, n);
 }

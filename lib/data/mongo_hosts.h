@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 struct conf;
+struct mongo;
 
 /*
  * Those that are reached by TCP. Of mongodb+srv only the name itself is given,
@@ -11,3 +12,9 @@ struct conf;
 void mongo_hosts(const struct conf *conf,
                  void (*each)(void *arg, const char *host, uint16_t port),
                  void *arg);
+
+/* Those that the driver has found by now, by whatever name: members of a
+ * replica set, hosts of mongodb+srv. */
+void mongo_members(struct mongo *m,
+                   void (*each)(void *arg, const char *host, uint16_t port),
+                   void *arg);

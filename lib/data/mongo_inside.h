@@ -1,5 +1,6 @@
 #pragma once
-/* mongo_inside - a client as mongo.c and mongo_txn.c see it; for nobody else */
+/* mongo_inside - a client as mongo.c, mongo_txn.c and mongo_sessions.c see it;
+ * for nobody else */
 #include <mongoc/mongoc.h>
 
 #include "lib/data/mongo.h"
@@ -9,6 +10,7 @@ struct mongo {
     mongoc_client_t *client;
     mongoc_client_session_t *session; /* spares a pool look-up a command */
     bson_t *opts;                     /* {sessionId} */
+    struct mongo_place *place;        /* of the session; NULL: it has none */
     struct mongo_txn {
         bool on;    /* commands are part of it */
         bool again; /* it failed in a way that another try may mend */

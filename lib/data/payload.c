@@ -9,7 +9,8 @@
 #include "lib/data/json_out.h"
 
 enum {
-    SLACK_BYTES = 1024,    /* the ceiling of the buf beyond that of the body */
+    SLACK_BYTES = 1024, /* the ceiling of the buf beyond that of the body */
+    ID_BYTES = 4 << 20, /* of a body that still has _id, whatever its limit */
     LEAST_BYTES = 16 << 20 /* ceiling of what nothing can be taken from */
 };
 
@@ -18,6 +19,7 @@ enum cut {
     CUT_NOTHING,
     CUT_OLD, /* changes and the old documents */
     CUT_ALL, /* but _id */
+    CUT_ID,  /* which is itself too large for a row of a delivery */
     CUT_N
 };
 
@@ -263,7 +265,7 @@ static void write_id_only(struct buf *b, const struct body *y)
     struct names names = {w->exclude, w->exclude_n};
     bson_t id = BSON_INITIALIZER;
 
-    if (!is_among(&names, STR("_id")))
+    if (y->cut != CUT_ID && !is_among(&names, STR("_id")))
         bson_append_value(&id, "_id", 3, &y->p->event->doc_id);
     json_out_doc(b, &id);
     bson_destroy(&id);
@@ -271,7 +273,7 @@ static void write_id_only(struct buf *b, const struct body *y)
 
 static void write_doc(struct buf *b, const struct body *y, const bson_t *doc)
 {
-    if (y->cut == CUT_ALL || !doc)
+    if (y->cut >= CUT_ALL || !doc)
         write_id_only(b, y);
     else
         json_out_doc(b, doc);
@@ -294,7 +296,7 @@ static enum err write_data(struct buf *b, const struct body *y)
         buf_add(b, STR(",\"previousDocument\":"));
         write_doc(b, y, y->old);
     }
-    if (kind == EVENT_UPDATE && !y->cut && y->old && y->doc)
+    if (kind == EVENT_UPDATE && !y->cut && y->old && y->doc && !b->err)
         err = write_changes(b, y);
     buf_add_char(b, '}');
     return err;
@@ -363,11 +365,24 @@ static enum err finish(struct ctx *c, const struct buf *b, str *out)
     return OK;
 }
 
+/* The most bytes of a body that is cut so far. */
+static size_t limit_of(const struct body *y)
+{
+    size_t max = y->p->max_bytes > 0 ? (size_t)y->p->max_bytes : 0;
+
+    switch ((int)y->cut) {
+    case CUT_ALL:
+        return max > ID_BYTES ? max : ID_BYTES;
+    case CUT_ID:
+        return LEAST_BYTES;
+    }
+    return max;
+}
+
 enum err payload_make(struct ctx *c, const struct payload *p, str *out)
 {
     struct body y = {.c = c, .p = p, .cut = CUT_NOTHING};
     struct buf *b = new_buf(c);
-    size_t max = p->max_bytes > 0 ? (size_t)p->max_bytes : 0;
     enum err err;
 
     if (!b)
@@ -379,13 +394,11 @@ enum err payload_make(struct ctx *c, const struct payload *p, str *out)
         return err;
     for (; y.cut < CUT_N; y.cut++) {
         buf_clear(b);
-        b->max = y.cut == CUT_ALL ? LEAST_BYTES + max : max + SLACK_BYTES;
+        b->max = limit_of(&y) + SLACK_BYTES;
         err = write_body(b, &y);
         if (err)
             return err;
-        if (!b->err && b->n <= max)
-            break;
-        if (y.cut == CUT_ALL || (b->err && b->err != ERR_BODY_TOO_LARGE))
+        if (b->err ? b->err != ERR_BODY_TOO_LARGE : b->n <= limit_of(&y))
             break;
     }
     return finish(c, b, out);

@@ -6,7 +6,8 @@
  * oldDocument?, previousDocument?, changes?}, metadata:{deliveryId, messageId,
  * maxRetries, rateLimit, truncated}}. excludeFields are taken out of documents
  * and changes. A body over max_bytes drops changes and old documents, then
- * keeps only _id in the document, and says truncated.
+ * keeps only _id in the document, and says truncated; an _id of more than some
+ * MiB is left out, too.
  */
 #include "lib/base/buf.h"
 #include "lib/data/webhook.h"

@@ -139,6 +139,13 @@ static int64_t read_ns(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static int64_t most_ns(const struct regex_run *run)
+{
+    const int64_t most = REGEX_CPU_MS * 1000000LL;
+
+    return run->most_ns && run->most_ns < most ? run->most_ns : most;
+}
+
 /*
  * Met at each place. The CPU clock is a system call, so it is asked only when
  * the coarse one has moved. Something but 0 ends the match with that error.
@@ -154,7 +161,7 @@ static int at_place(pcre2_callout_block *block, void *arg)
         now = read_ns(CLOCK_THREAD_CPUTIME_ID);
         if (run->start_ns == 0)
             run->start_ns = now;
-        run->is_over = now - run->start_ns > REGEX_CPU_MS * 1000000LL;
+        run->is_over = now - run->start_ns > most_ns(run);
     }
     return run->is_over ? PCRE2_ERROR_MATCHLIMIT : 0;
 }

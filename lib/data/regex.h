@@ -25,6 +25,7 @@ struct regex_run {
     void *data, *limits; /* NULL until a regex is met */
     int64_t looked_ns;   /* coarse time of the last look at the CPU's */
     int64_t start_ns;    /* CPU time at the first look */
+    int64_t most_ns;     /* of it, where it is less than REGEX_CPU_MS; or 0 */
     unsigned overruns;   /* matches that a limit has ended */
     bool is_over;
 };

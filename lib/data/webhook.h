@@ -21,6 +21,9 @@ enum {
     WEBHOOK_URL_MAX = 2048,   /* bytes */
     WEBHOOK_HEADERS_MAX = 20, /* pairs */
     WEBHOOK_HEADERS_BYTES = 4096,
+    WEBHOOK_EXCLUDE_MAX = 100,        /* names */
+    WEBHOOK_EXCLUDE_BYTES = 256,      /* of one */
+    WEBHOOK_DEFINITION_BYTES = 65536, /* as it is stored */
     WEBHOOK_SECRET_MAX = 64, /* "whsec_" and base64 of 32 bytes, with NUL */
     WEBHOOK_PRIORITY_MAX = 1023,
     WEBHOOK_OVERLAP_HOURS_MAX = 168

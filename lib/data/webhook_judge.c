@@ -189,7 +189,7 @@ static void judge_filters(struct judge *j, const char *member,
 
 static bool is_field_name(const bson_iter_t *it, str *out)
 {
-    return text_of(it, out) && out->n > 0 &&
+    return text_of(it, out) && out->n > 0 && out->n <= WEBHOOK_EXCLUDE_BYTES &&
            str_find(*out, '\0', 0) == SIZE_MAX;
 }
 
@@ -209,7 +209,7 @@ static void judge_exclude(struct judge *j, const char *member,
         const char *key;
         char room[16];
 
-        good = is_field_name(&items.it, &name);
+        good = n < WEBHOOK_EXCLUDE_MAX && is_field_name(&items.it, &name);
         bson_uint32_to_string(n++, &key, room, sizeof room);
         if (good)
             append_text(list, key, name);
@@ -217,7 +217,9 @@ static void judge_exclude(struct judge *j, const char *member,
     if (good)
         BSON_APPEND_ARRAY(j->set, member, list);
     else
-        fault(j, member, "a list of field names is expected");
+        fault(j, member,
+              "a list of at most 100 field names is expected, each of 1 to 256 "
+              "bytes");
 }
 
 static bool bool_of(const struct judge *j, const bson_iter_t *it, bool *out)
@@ -452,6 +454,9 @@ enum err webhook_judge(struct ctx *c, const bson_t *body, bool form,
     }
     if (c->err)
         return c->err;
+    /* all else has a limit of its own */
+    if (j.set->len > WEBHOOK_DEFINITION_BYTES)
+        fault(&j, "filters", "at most 64 KiB are expected, with all the rest");
     if (faults->n)
         return ctx_fail(c, ERR_VALIDATION_ERROR, "The webhook is not valid");
     if (j.collection.p)

@@ -2,8 +2,8 @@
 #include "lib/run/egress.h"
 
 #include <ifaddrs.h>
-#include <netdb.h>
-#include <sys/socket.h>
+
+#include "lib/run/resolve.h"
 
 void egress_init(struct egress *e, const struct conf *conf)
 {
@@ -54,30 +54,31 @@ static void add(struct egress *e, const struct addr *a, uint16_t port)
     }
 }
 
-void egress_deny(struct egress *e, const char *host, uint16_t port)
+static void add_own(void *arg, const struct addr *a, uint16_t port)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    struct addr a;
-    uint16_t none;
+    struct addr to = addr_unwrap(a);
 
-    if (getaddrinfo(host, NULL, &hints, &list) != 0)
-        return;
-    for (const struct addrinfo *i = list; i; i = i->ai_next)
-        if (addr_of_sockaddr(i->ai_addr, &a, &none)) {
-            a = addr_unwrap(&a);
-            add(e, &a, port);
-        }
-    freeaddrinfo(list);
+    add(arg, &to, port);
 }
 
-/* What listens on loopback may listen on the host's other addresses, too. */
+bool egress_deny(struct egress *e, const char *host, uint16_t port, ms most_ms)
+{
+    return resolve_host(host, port, most_ms, add_own, e);
+}
+
+void egress_deny_too(struct egress *e, const struct egress *other)
+{
+    for (size_t i = 0; i < other->own_n; i++)
+        add(e, &other->own[i].addr, other->own[i].port);
+}
+
+/* What listens on one address of this host may listen on all of them. */
 static bool is_own(const struct egress *e, const struct addr *a, uint16_t port)
 {
     for (size_t i = 0; i < e->own_n; i++)
         if (e->own[i].port == port &&
             (same(&e->own[i].addr, a) ||
-             (is_loopback(&e->own[i].addr) && is_here(a))))
+             (is_here(a) && is_here(&e->own[i].addr))))
             return true;
     return false;
 }

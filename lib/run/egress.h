@@ -26,7 +26,11 @@ struct egress {
 
 void egress_init(struct egress *e, const struct conf *conf);
 
-/* A place of ours: host is a name or address; all it resolves to. */
-void egress_deny(struct egress *e, const char *host, uint16_t port);
+/* A place of ours: host is a name or address; all it resolves to. False: it did
+ * not within most_ms. */
+bool egress_deny(struct egress *e, const char *host, uint16_t port, ms most_ms);
+
+/* What the other one denies as ours. */
+void egress_deny_too(struct egress *e, const struct egress *other);
 
 bool egress_allows(const struct egress *e, const struct addr *a, uint16_t port);

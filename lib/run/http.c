@@ -311,7 +311,7 @@ static enum http_outcome outcome_of(CURLcode code, const struct exchange *x,
 #endif
         return sent ? HTTP_TOO_LARGE : HTTP_FAILED;
     case CURLE_UNSUPPORTED_PROTOCOL: /* or an answer that is not HTTP */
-        return sent ? HTTP_CONNECT : HTTP_FAILED;
+        return sent ? HTTP_CONNECT : HTTP_DENIED;
     case CURLE_URL_MALFORMAT:
     case CURLE_NOT_BUILT_IN:
     case CURLE_FAILED_INIT:

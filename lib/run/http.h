@@ -41,7 +41,7 @@ enum http_outcome {
     HTTP_DNS,
     HTTP_CONNECT, /* refused, reset, cut off */
     HTTP_TLS,
-    HTTP_DENIED,    /* the address policy */
+    HTTP_DENIED,    /* the address policy, or http where https is asked for */
     HTTP_TOO_LARGE, /* headers */
     HTTP_STOPPED,
     HTTP_FAILED /* our side: memory, a URL that cannot be used */

@@ -4,7 +4,8 @@
 #include <locale.h>
 
 #include <curl/curl.h>
-#include <sys/socket.h>
+
+#include "lib/run/resolve.h"
 
 /*
  * libcurl takes international names in the charset of the thread's locale,
@@ -129,39 +130,12 @@ struct judge {
     bool denied;
 };
 
-/* Asked for each address in turn; there is never a socket. */
-static curl_socket_t judge_address(void *arg, curlsocktype purpose,
-                                   struct curl_sockaddr *to)
+static void judge_address(void *arg, const struct addr *a, uint16_t port)
 {
     struct judge *j = arg;
-    struct addr a;
-    uint16_t port;
 
-    (void)purpose;
-    if (!addr_of_sockaddr(&to->addr, &a, &port) ||
-        !egress_allows(j->egress, &a, port))
+    if (!egress_allows(j->egress, a, port))
         j->denied = true;
-    return CURL_SOCKET_BAD;
-}
-
-static void resolve(struct judge *j, const char *wire, ms most_ms)
-{
-    CURL *easy = curl_easy_init();
-
-    if (!easy)
-        return;
-    curl_easy_setopt(easy, CURLOPT_URL, wire);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)most_ms);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, judge_address);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, j);
-    (void)curl_easy_perform(easy);
-    curl_easy_cleanup(easy);
 }
 
 enum err target_judge(struct ctx *c, const struct egress *e, str url,
@@ -172,10 +146,9 @@ enum err target_judge(struct ctx *c, const struct egress *e, str url,
 
     if (!wire)
         return ctx_fail(c, ERR_VALIDATION_ERROR, "expected a URL");
-    /* 0 would mean: without end */
-    resolve(&j, wire, most_ms > 0 ? most_ms : 1);
+    (void)resolve_url(wire, most_ms, judge_address, &j);
     curl_free(wire);
     return j.denied ? ctx_fail(c, ERR_TARGET_NOT_ALLOWED,
-                               "the address of the URL is not allowed")
+                               "The address of the URL is not allowed")
                     : OK;
 }

@@ -1,5 +1,5 @@
-"""The lines of the shipped files that hold back metrics and writing cluster
-routes, switched on: strangers get neither, and all else works."""
+"""The lines of the shipped files that hold back metrics, webhooks and writing
+cluster routes, switched on: strangers get none of them, and all else works."""
 
 import re
 
@@ -32,6 +32,13 @@ def test_strangers_are_held_back(servers, web):
         for path in ("/api/cluster/locks", "/API/cluster/x", "/api/CLUSTER/x/"):
             for method in ("POST", "PUT", "DELETE"):
                 assert api.send(method, path, {}).status == 403, path
+        dead_letters = "/API/Cluster/webhooks/dead-letters"
+        for path in ("/api/webhooks", "/API/Webhooks/stats", dead_letters):
+            assert api.get(path).status == 403, path
+            assert api.get(path + "/").status == 403, path
+            assert api.get(path + "?x=1").status == 403, path
+        assert api.post("/api/webhooks", {}).status == 403
+        assert api.get("/api/cluster/webhooks/queue").status == 200
         assert api.get("/api/cluster/status").status == 200
         assert api.post("/api/db/x", {"n": 1}).status == 201
         assert api.get("/health").status == 200

@@ -28,7 +28,7 @@ static void judge_negation(struct ctx *c, const bson_t *filter,
 
     if (err && err != ERR_FILTER_TOO_COMPLEX)
         abort();
-    if (!m || (!err && match_doc(m, doc) == yes))
+    if (!m || (!err && match_doc(m, doc, &(struct match_budget){0}) == yes))
         abort();
     bson_destroy(nor);
 }
@@ -41,7 +41,7 @@ static void judge(struct ctx *c, const bson_t *filter, const bson_t *doc)
 
     if (!m || err != c->err || (err && c->reason[0] == '\0'))
         abort();
-    yes = match_doc(m, doc);
+    yes = match_doc(m, doc, &(struct match_budget){0});
     if (err && yes)
         abort();
     if (!err && !may_be_timed(filter))

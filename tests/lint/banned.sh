@@ -34,6 +34,6 @@ calls("malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign") &&
 code ~ /#[ \t]*include[ \t]*<pthread.h>/ &&
     FILENAME !~ /\/(serve|watch|refresh|snap|combine|subs)[.][ch]$/ { flag("pthread.h only in serve, watch, refresh, snap, combine, subs") }
 code ~ /#[ \t]*include[ \t]*<stdatomic.h>/ &&
-    FILENAME !~ /\/(metrics|snap|table|serve|watch|refresh|limit|permits|mongo|proc|clock|subs|board)[.]c$/ { flag("stdatomic.h only in the files named for it") }
+    FILENAME !~ /\/(metrics|snap|table|serve|watch|refresh|limit|permits|mongo|mongo_sessions|proc|clock|subs|board)[.]c$/ { flag("stdatomic.h only in the files named for it") }
 code ~ /(^|[ \t])\/\// { flag("comments are /* */") }
 END { exit bad }' || exit 1

@@ -490,6 +490,27 @@ MUTANTS = [
         "return wait;",
         "test_deliver_judge",
     ),
+    Mutant(
+        "sessions of the dead are not found",
+        "lib/data/mongo_sessions.c",
+        "if (state == OPEN) atomic_store(&own[i].state, LEFT);",
+        "if (state == OPEN) atomic_store(&own[i].state, FREE);",
+        "test_mongo_sessions",
+    ),
+    Mutant(
+        "sessions of the dead are ended once",
+        "lib/data/mongo_sessions.c",
+        "TURNS = 2,",
+        "TURNS = 1,",
+        "test_mongo_sessions",
+    ),
+    Mutant(
+        "sessions of the living are ended, too",
+        "lib/data/mongo_sessions.c",
+        "if (atomic_load(&own[i].state) != LEFT) continue;",
+        "if (atomic_load(&own[i].state) == FREE) continue;",
+        "test_mongo_sessions",
+    ),
 ]
 
 

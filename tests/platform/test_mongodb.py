@@ -1,13 +1,19 @@
 """What the MongoDB server refuses by itself, and by which code."""
 
+import uuid
+
 import pytest
+from bson import Binary
 from pymongo.errors import (
+    CursorNotFound,
     DocumentTooLarge,
     DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
     WriteError,
 )
+
+from servers import Servers
 
 # documented is 100; mongod itself draws the line later
 NESTING_PROMISED, NESTING_MAX = 100, 180
@@ -77,3 +83,42 @@ def test_p27_noscripting_refuses_function_in_an_expression(table):
     body = {"body": "function() { return 1; }", "args": [], "lang": "js"}
     with pytest.raises(OperationFailure, match="javascript engine"):
         list(table.aggregate([{"$set": {"b": {"$function": body}}}]))
+
+
+@pytest.fixture
+def guarded():
+    """Two users that may read and write, and do nothing else: a client each."""
+    lone = Servers(replica_set=False, auth=True)
+    try:
+        with lone.client() as first:
+            first.admin.command("createUser", "root", pwd="x", roles=["root"])
+        with lone.client(username="root", password="x") as root:
+            for name in ("own", "other"):
+                role = {"role": "readWrite", "db": "platform"}
+                root.admin.command("createUser", name, pwd="x", roles=[role])
+        with (
+            lone.client(username="own", password="x") as own,
+            lone.client(username="other", password="x") as other,
+        ):
+            yield lone, own, other
+    finally:
+        lone.stop()
+
+
+def test_killSessions_is_for_ones_own_without_a_privilege(guarded):
+    """By another connection of the same user; unknown ones do not matter."""
+    lone, own, other = guarded
+    table = own["platform"]["t"]
+    table.insert_many([{"n": n} for n in range(9)])
+    with own.start_session() as session:
+        unknown = {"id": Binary(uuid.uuid4().bytes, 4)}
+        command = {"killSessions": [unknown, {"id": session.session_id["id"]}]}
+        cursor = table.find(session=session, batch_size=2)
+        next(cursor)
+        other["platform"].command(command)
+        for _ in range(3):
+            next(cursor)
+        with lone.client(username="own", password="x") as again:
+            again["platform"].command(command)
+        with pytest.raises(CursorNotFound):
+            list(cursor)

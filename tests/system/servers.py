@@ -155,8 +155,10 @@ class Servers:
         appendonly: bool = False,
         redis_env: dict | None = None,
         replica_set: bool = True,
+        auth: bool = False,
     ) -> None:
         self.replica_set = replica_set
+        self.auth = auth  # access control; of a lone mongod only
         self.cache_gb = cache_gb
         self.appendonly = appendonly
         self.redis_env = redis_env or {}
@@ -188,6 +190,7 @@ class Servers:
         argv = [mongod.strip(), "--dbpath", data, "--port", self.port]
         argv += ["--bind_ip", "127.0.0.1", "--noscripting"]
         argv += ["--replSet", "rs0"] if self.replica_set else []
+        argv += ["--auth"] if self.auth else []
         argv += ["--wiredTigerCacheSizeGB", self.cache_gb, "--nounixsocket"]
         self.mongod = Process(self.folder, "mongod", argv)
         wait_until("mongod listens", lambda: can_connect(self.port), 60)
@@ -249,9 +252,9 @@ class Servers:
         argv = ["redis-cli", "-s", self.redis_path, *words]
         return subprocess.check_output(argv, text=True)
 
-    def client(self) -> pymongo.MongoClient:
+    def client(self, **more) -> pymongo.MongoClient:
         return pymongo.MongoClient(
-            "127.0.0.1", self.port, directConnection=True, tz_aware=True
+            "127.0.0.1", self.port, directConnection=True, tz_aware=True, **more
         )
 
     def stop(self) -> None:

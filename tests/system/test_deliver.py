@@ -369,3 +369,18 @@ def test_result_is_kept_until_mongodb_is_back(own, receiver):
         job = hook.wait_state(db, "done", seconds=40)
         assert hook.count() == 1
         assert (job["tries"], job["starts"], job["stalls"]) == (1, 1, 0)
+
+
+def test_mongodb_away_beyond_the_lease_is_no_death_of_its_sender(own, receiver):
+    with instance(own, WEBHOOK_TIMEOUT=TIMEOUT) as api, own.client() as db:
+        hook = Hook(api, receiver, "/slow/1500")
+        pids = settled(api)
+        hook.insert()
+        hook.wait(1)
+        time.sleep(0.5)  # the journal has its start
+        own.mongod.kill()
+        time.sleep(TIMEOUT / 1000 + 10)  # its lease is over
+        own.start_mongod()
+        job = hook.wait_state(db, "done", seconds=40)
+        assert (job["tries"], job["stalls"]) == (1, 0)
+        assert api.worker_pids("deliver") == pids

@@ -303,14 +303,8 @@ FAULTY = {
 }
 
 
-def limit_transactions(client) -> None:
-    """A killed process leaves its transaction to the server, for a minute."""
-    client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=5)
-
-
 def faulty(servers: Servers, harm, db, ordered: bool) -> None:
     with Instance(servers, FCGI_PROCESSES=2, **FAULTY) as api:
-        limit_transactions(db)
         box = Box(api, db)
         box.subscribe("w", ordered=ordered)
         box.await_watch(api, collection="w")

@@ -152,10 +152,14 @@ static inline const bson_t *world_job(struct ctx *c, str id)
     return mongod_find(c, "_jobs", id.p);
 }
 
+static inline str world_limits_id(struct ctx *c, int hook)
+{
+    return arena_strf(&c->arena, "webhook:%024x", (unsigned)hook);
+}
+
 static inline const bson_t *world_limits(struct ctx *c, int hook)
 {
-    return mongod_find(
-        c, "_limits", arena_strf(&c->arena, "webhook:%024x", (unsigned)hook).p);
+    return mongod_find(c, "_limits", world_limits_id(c, hook).p);
 }
 
 /* By path; dates and numbers; `none` when there is no such member */

@@ -264,6 +264,21 @@ static void poke_reaches_one_that_is_claiming(void **state)
     assert_true(board_take(board_work_fd(b)));
 }
 
+/* A wake-up that nobody has taken yet is enough: each costs a look later. */
+static void wake_ups_do_not_pile_up(void **state)
+{
+    struct board *b = *state;
+    int fd = board_work_fd(b), n = 0;
+
+    board_begin(b, 0);
+    board_begin(b, 1);
+    for (int i = 0; i < 1000; i++)
+        board_poke(b, 1);
+    while (board_take(fd))
+        n++;
+    assert_int_equal(n, 2);
+}
+
 /* Takes one wake-up, as a worker that waits for work. */
 static int take_one(struct board *b)
 {
@@ -368,6 +383,7 @@ int main(void)
         BOARD_CASE(what_a_living_child_holds_can_be_seen),
         BOARD_CASE(poke_wakes_as_many_as_may_look),
         BOARD_CASE(poke_reaches_one_that_is_claiming),
+        BOARD_CASE(wake_ups_do_not_pile_up),
         BOARD_CASE(each_process_takes_one_wake_up),
         BOARD_CASE(one_of_many_looks),
         BOARD_CASE(no_turn_is_given_twice),

@@ -149,6 +149,18 @@ static void what_is_not_there_raises_none(void **state)
     assert_int_equal(count(c, "_order"), 0);
 }
 
+static void what_is_not_there_counts_as_no_event(void **state)
+{
+    int64_t events = metrics_sum(METRIC_EVENTS, 0);
+    const bson_t *got;
+
+    assert_int_equal(modify(*state, &plain, "a", "$set", 1, &got), OK);
+    assert_int_equal(modify(*state, &plain, "a", "", 0, &got), OK);
+    assert_true(metrics_sum(METRIC_EVENTS, 0) == events);
+    insert(*state, &plain, "a", 1);
+    assert_true(metrics_sum(METRIC_EVENTS, 0) == events + 1);
+}
+
 static void what_is_refused_raises_none(void **state)
 {
     struct ctx *c = *state;
@@ -458,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CHANGE(all_three_events_are_recorded),
         CHANGE(what_is_not_there_raises_none),
+        CHANGE(what_is_not_there_counts_as_no_event),
         CHANGE(what_is_refused_raises_none),
         CHANGE(without_its_row_nothing_changes),
         CHANGE(a_lost_event_of_light_mode_is_counted),

@@ -8,6 +8,10 @@
 
 #include "tests/unit/support.h"
 
+enum {
+    LOOK_UP_MS = 5000
+};
+
 static struct conf conf;
 static struct egress egress;
 
@@ -25,6 +29,11 @@ static bool allows(const char *text, uint16_t port)
 
     assert_true(addr_parse(str_of(text), &a));
     return egress_allows(&egress, &a, port);
+}
+
+static void deny(const char *host, uint16_t port)
+{
+    assert_true(egress_deny(&egress, host, port, LOOK_UP_MS));
 }
 
 static void without_a_list_only_global_addresses(void **state)
@@ -87,8 +96,8 @@ static void metadata_needs_an_entry_of_its_own(void **state)
 static void own_places_stay_closed(void **state)
 {
     set_up(*state, "0.0.0.0/0, ::/0");
-    egress_deny(&egress, "10.1.2.3", 27017);
-    egress_deny(&egress, "2001:db8::7", 6379);
+    deny("10.1.2.3", 27017);
+    deny("2001:db8::7", 6379);
     assert_false(allows("10.1.2.3", 27017));
     assert_false(allows("::ffff:10.1.2.3", 27017));
     assert_false(allows("64:ff9b::a01:203", 27017));
@@ -126,7 +135,7 @@ static void own_place_on_loopback_is_closed_by_all_names(void **state)
 
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         set_up(*state, "0.0.0.0/0, ::/0");
-        egress_deny(&egress, hosts[i], 27017);
+        deny(hosts[i], 27017);
         assert_false(allows("127.0.0.1", 27017));
         assert_false(allows("127.9.9.9", 27017));
         assert_false(allows("::1", 27017));
@@ -139,6 +148,41 @@ static void own_place_on_loopback_is_closed_by_all_names(void **state)
     }
 }
 
+/* It may listen on all addresses of the host, whichever we use ourselves. */
+static void own_place_on_this_host_is_closed_by_all_names(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1", "127.9.9.9", "::1",
+                                        "0.0.0.0"};
+    const struct addr *host = address_of_the_host();
+    char text[32];
+
+    if (!host)
+        return;
+    set_up(*state, "0.0.0.0/0, ::/0");
+    snprintf(text, sizeof text, "%d.%d.%d.%d", host->b[12], host->b[13],
+             host->b[14], host->b[15]);
+    deny(text, 27017);
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        assert_false(allows(hosts[i], 27017));
+        assert_true(allows(hosts[i], 27018));
+    }
+}
+
+static void own_places_are_taken_over(void **state)
+{
+    struct egress before;
+
+    set_up(*state, "0.0.0.0/0, ::/0");
+    deny("10.1.2.3", 27017);
+    before = egress;
+    egress_init(&egress, &conf);
+    deny("10.1.2.4", 27017);
+    egress_deny_too(&egress, &before);
+    assert_false(allows("10.1.2.3", 27017));
+    assert_false(allows("10.1.2.4", 27017));
+    assert_int_equal(egress.own_n, 2);
+}
+
 static void own_places_have_a_ceiling(void **state)
 {
     char text[32];
@@ -146,8 +190,8 @@ static void own_places_have_a_ceiling(void **state)
     set_up(*state, "0.0.0.0/0");
     for (int i = 0; i < 2 * EGRESS_OWN_MAX; i++) {
         snprintf(text, sizeof text, "10.0.0.%d", i);
-        egress_deny(&egress, text, 1);
-        egress_deny(&egress, text, 1); /* twice takes no more room */
+        deny(text, 1);
+        deny(text, 1); /* twice takes no more room */
     }
     assert_int_equal(egress.own_n, EGRESS_OWN_MAX);
     assert_false(allows("10.0.0.63", 1));
@@ -156,7 +200,7 @@ static void own_places_have_a_ceiling(void **state)
 static void host_that_does_not_resolve_denies_nothing(void **state)
 {
     set_up(*state, "");
-    egress_deny(&egress, "nowhere.invalid", 27017);
+    assert_false(egress_deny(&egress, "nowhere.invalid", 27017, LOOK_UP_MS));
     assert_int_equal(egress.own_n, 0);
 }
 
@@ -169,6 +213,8 @@ int main(void)
         cmocka_unit_test(metadata_needs_an_entry_of_its_own),
         cmocka_unit_test(own_places_stay_closed),
         cmocka_unit_test(own_place_on_loopback_is_closed_by_all_names),
+        cmocka_unit_test(own_place_on_this_host_is_closed_by_all_names),
+        cmocka_unit_test(own_places_are_taken_over),
         cmocka_unit_test(own_places_have_a_ceiling),
         cmocka_unit_test(host_that_does_not_resolve_denies_nothing),
     };

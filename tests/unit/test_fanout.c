@@ -327,6 +327,52 @@ static void version_that_cannot_be_read_is_awaited(void **state)
     assert_int_equal(waiting_events(c), 2);
 }
 
+/* One that says it is of the far future is as if it were of long ago. */
+static void version_of_nobody_holds_up_none(void **state)
+{
+    struct ctx *c = *state;
+    struct event odd;
+
+    webhook(c, HOOK_A);
+    odd = event_of(1);
+    odd.ver = version + 1000;
+    odd.ord = 1;
+    odd.ts = ASIDE_TS - 1;
+    put(c, &odd);
+    (void)put_new(c, 2);
+    assert_int_equal(turn(c).events, 2);
+    assert_int_equal(jobs_of(c, 2), 1);
+}
+
+/* A name like this is of whoever writes to MongoDB; each byte becomes six. */
+static void delivery_that_cannot_be_made_holds_up_no_other(void **state)
+{
+    struct ctx *c = *state;
+    size_t n = 3 << 20;
+    char *text = calloc(1, n + 1);
+
+    assert_non_null(text);
+    memset(text, 1, n);
+    webhook_with(c, HOOK_A, BCON_NEW("collection", "odd"));
+    (void)mongod_do(c, BCON_NEW("update", "_webhooks", "updates", "[", "{", "q",
+                                "{", "}", "u", "{", "$set", "{", "name",
+                                BCON_UTF8(text), "}", "}", "}", "]"));
+    webhook_with(c, HOOK_B, BCON_NEW("collection", "odd"));
+    for (int i = 0; i < 2; i++) {
+        struct event e = event_of(i);
+
+        e.collection = STR("odd");
+        put(c, &e);
+        assert_int_equal(turn(c).events, 0);
+        assert_int_equal(jobs(c), i + 1);
+    }
+    assert_int_equal(
+        count(c, COLLECTION,
+              BCON_NEW("aside", "{", "$exists", BCON_BOOL(true), "}")),
+        2);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +390,8 @@ int main(void)
         CASE(webhook_of_a_later_version_is_met),
         CASE(webhook_after_the_event_gets_it_too),
         CASE(version_that_cannot_be_read_is_awaited),
+        CASE(version_of_nobody_holds_up_none),
+        CASE(delivery_that_cannot_be_made_holds_up_no_other),
     };
 
     return cmocka_run_group_tests_name("fanout", tests, mongod_setup,

@@ -74,6 +74,41 @@ static void older_of_another_share_comes_first(void **state)
     assert_int_equal(waiting_events(c), 1);
 }
 
+static void put_at(struct ctx *c, const char *collection, ms ts, int64_t ord,
+                   int64_t ver)
+{
+    struct event e = event_of(1);
+
+    e.collection = str_of(collection);
+    e.ts = ts;
+    e.ord = ord;
+    e.ver = ver;
+    put(c, &e);
+}
+
+/* What is taken along tells of subscriptions under which order counts where it
+ * did not when older events were looked for. */
+static void order_that_is_met_on_the_way_counts_from_the_next_turn(void **state)
+{
+    struct ctx *c = *state;
+    ms ts = now_ms();
+    int64_t known;
+
+    ordered(c, HOOK_A);
+    known = version;
+    await_version(c);
+    put_at(c, "users", ts, 200, known);
+    put_at(c, "others", ts, 200, known);
+    fill(c, FANOUT_EVENTS_MAX - 2, ts + 1);
+    webhook_with(c, HOOK_B,
+                 BCON_NEW("collection", "others", "ordered", BCON_BOOL(true)));
+    put_at(c, "users", ts + 1000, 100, version);
+    put_at(c, "others", ts + 1000, 100, known);
+    assert_int_equal(turn(c).events, 0);
+    (void)turn(c);
+    assert_int_equal(count(c, "_jobs", BCON_NEW("coll", "others")), 2);
+}
+
 /* So many that they are not read at once: the newer one waits for all. */
 static void newer_waits_for_many_older_ones(void **state)
 {
@@ -332,6 +367,7 @@ int main(void)
         CASE(older_comes_first_though_its_time_is_later),
         CASE(older_without_a_number_comes_first),
         CASE(older_of_another_share_comes_first),
+        CASE(order_that_is_met_on_the_way_counts_from_the_next_turn),
         CASE(newer_waits_for_many_older_ones),
         CASE(looks_cost_what_they_find),
         CASE(group_is_of_webhook_and_document),

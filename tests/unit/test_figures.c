@@ -48,9 +48,11 @@ static void job(struct ctx *c, const char *lim, ms run_at, bson_t *more)
                            BCON_UTF8(lim), "cls", BCON_INT32(JOB_CLASS_LAST),
                            "runAt", BCON_DATE_TIME(run_at));
     bson_oid_t oid;
+    char id[25];
 
     bson_oid_init(&oid, NULL);
-    BSON_APPEND_OID(row, "_id", &oid);
+    bson_oid_to_string(&oid, id);
+    BSON_APPEND_UTF8(row, "_id", id);
     bson_concat(row, more);
     bson_destroy(more);
     coord_put(c, "_jobs", row);

@@ -252,7 +252,7 @@ static void addresses_that_are_not_allowed_are_never_dialled(void **state)
 static void own_places_are_never_dialled(void **state)
 {
     (void)state;
-    egress_deny(&egress, "localhost", peer.port);
+    assert_true(egress_deny(&egress, "localhost", peer.port, 5000));
     http_post(http, &request, &answer);
     assert_int_equal(answer.outcome, HTTP_DENIED);
     assert_int_equal(peer.connections, 0);
@@ -327,7 +327,7 @@ static void plain_http_is_refused_where_https_is_asked_for(void **state)
     http_free(http);
     http = http_new(&egress, true);
     http_post(http, &request, &answer);
-    assert_int_equal(answer.outcome, HTTP_FAILED);
+    assert_int_equal(answer.outcome, HTTP_DENIED);
     assert_int_equal(peer.connections, 0);
     post_to("https://127.0.0.1");
     assert_int_equal(answer.outcome, HTTP_TLS);

@@ -14,7 +14,8 @@
 enum {
     SLOW_MS = 50,
     THREADS = 4,
-    ROUNDS = 3000
+    ROUNDS = 3000,
+    MANY = 100 /* filters of one document */
 };
 
 /* Relaxed Extended JSON; owned by the ctx until its reset. */
@@ -40,7 +41,7 @@ static bool matches(struct ctx *c, const bson_t *filter, const bson_t *doc)
     const struct match *m = match_new(&c->arena, filter);
 
     assert_non_null(m);
-    return match_doc(m, doc);
+    return match_doc(m, doc, &(struct match_budget){0});
 }
 
 struct row {
@@ -324,6 +325,45 @@ static void a_pattern_without_an_end_does_not_match(void **state)
         needs_no_match_soon(*state, &rows[i]);
 }
 
+/* What cannot be judged in time is not dropped. */
+static void a_filter_without_an_end_matches(void **state)
+{
+    struct ctx *c = *state;
+    bson_t filter = BSON_INITIALIZER, doc = BSON_INITIALIZER, list, in, ops;
+    struct match_budget budget = {0};
+    const struct match *m;
+    char key[16];
+    double start;
+
+    BSON_APPEND_ARRAY_BEGIN(&doc, "a", &list);
+    for (int i = 0; i < 500000; i++) {
+        (void)snprintf(key, sizeof key, "%d", i);
+        BSON_APPEND_INT32(&list, key, 0);
+    }
+    bson_append_array_end(&doc, &list);
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "a", &ops);
+    BSON_APPEND_ARRAY_BEGIN(&ops, "$in", &in);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(key, sizeof key, "%d", i);
+        BSON_APPEND_INT32(&in, key, i + 1);
+    }
+    bson_append_array_end(&ops, &in);
+    bson_append_document_end(&filter, &ops);
+    assert_int_equal(match_check(c, &filter), OK);
+    m = match_new(&c->arena, &filter);
+    assert_non_null(m);
+    start = cpu_ms();
+    assert_true(match_doc(m, &doc, &budget));
+    assert_true(cpu_ms() - start < 5 * MATCH_CPU_MS);
+    for (int i = 1; i < MANY; i++)
+        assert_true(match_doc(m, &doc, &budget));
+    assert_true(cpu_ms() - start < 2 * MATCH_ALL_MS);
+    assert_int_equal(budget.overruns, MANY);
+    bson_destroy(&filter);
+    bson_destroy(&doc);
+    ctx_reset(c);
+}
+
 static void a_long_text_is_no_slow_pattern(void **state)
 {
     static const struct slow rows[] = {
@@ -368,7 +408,8 @@ static void *use(void *arg)
     intptr_t wrong = 0;
 
     for (int i = 0; i < ROUNDS; i++)
-        wrong += !match_doc(s->match, s->good) + match_doc(s->match, s->bad);
+        wrong += !match_doc(s->match, s->good, &(struct match_budget){0});
+    wrong += match_doc(s->match, s->bad, &(struct match_budget){0});
     return (void *)wrong;
 }
 
@@ -406,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_refusal_names_what_is_wrong),
         cmocka_unit_test(without_memory_there_is_no_match),
         cmocka_unit_test(a_pattern_without_an_end_does_not_match),
+        cmocka_unit_test(a_filter_without_an_end_matches),
         cmocka_unit_test(a_long_text_is_no_slow_pattern),
         cmocka_unit_test(a_text_that_is_no_utf8_matches_no_pattern),
         cmocka_unit_test(threads_share_a_match),

@@ -213,6 +213,23 @@ static void a_large_deletion_still_names_the_document(void **state)
     ctx_reset(*state);
 }
 
+/* With it a delivery would fit in no row, and hold up all that come after. */
+static void an_id_of_many_bytes_is_left_out(void **state)
+{
+    struct ctx *c = *state;
+    uint32_t n = 3 << 20; /* each is written as six */
+    char *text = ctx_alloc(c, n + 1);
+    struct made m;
+
+    memset(text, 1, n);
+    make(c, &m, EVENT_CREATE, NULL, NULL);
+    m.event.doc_id.value_type = BSON_TYPE_UTF8;
+    m.event.doc_id.value.v_utf8.str = text;
+    m.event.doc_id.value.v_utf8.len = n;
+    expect_body(c, &m, HEAD("create") "{\"document\":{}}" TAIL("true"));
+    ctx_reset(c);
+}
+
 static void an_event_without_documents_has_the_id(void **state)
 {
     struct made m;
@@ -280,6 +297,7 @@ int main(void)
         cmocka_unit_test(excluded_fields_are_nowhere),
         cmocka_unit_test(a_large_body_is_cut_in_steps),
         cmocka_unit_test(a_large_deletion_still_names_the_document),
+        cmocka_unit_test(an_id_of_many_bytes_is_left_out),
         cmocka_unit_test(an_event_without_documents_has_the_id),
         cmocka_unit_test(many_fields_are_compared_soon),
         cmocka_unit_test(a_test_has_a_body_of_its_own),

@@ -309,6 +309,33 @@ static void order_holds_among_many_workers(void **state)
     assert_int_equal(ended, GROUPS * EACH);
 }
 
+/* More of them than a worker can leave out. */
+static void blocked_ones_of_a_class_do_not_hold_the_next_class_up(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    int last = 2 * QUEUE_SKIPS_MAX + 1;
+    enum claim_result got = CLAIM_NONE;
+    struct claim cl;
+
+    for (int i = 1; i <= last; i++) {
+        bool blocked = i < last;
+
+        world_hook(c, &(struct hook){.n = i});
+        (void)world_put(c, &(struct put){.hook = i, .priority = blocked});
+        if (blocked)
+            coord_put(c, "_limits",
+                      BCON_NEW("_id", BCON_UTF8(world_limits_id(c, i).p),
+                               "hold",
+                               BCON_DATE_TIME(clock_wall_ms() + 100000)));
+        world_reset(c);
+    }
+    for (int i = 0; i < 8 && got == CLAIM_NONE; i++)
+        got = world_claim(c, &k, &cl);
+    assert_int_equal(got, CLAIM_GOT);
+    assert_str(cl.job.lim, world_hook_id(c, last).p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +347,7 @@ int main(void)
         IN_QUEUE(free_group_is_found_behind_many_that_wait),
         IN_QUEUE(heads_are_found_without_their_rows),
         IN_QUEUE(order_holds_among_many_workers),
+        IN_QUEUE(blocked_ones_of_a_class_do_not_hold_the_next_class_up),
     };
 
     return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);

@@ -33,6 +33,25 @@ static void what_is_given_back_cost_nothing(void **state)
     assert_str(world_text(world_job(c, id), "st"), "leased");
 }
 
+/* The receiver has seen a request: it counts in the window. */
+static void what_was_sent_and_is_given_back_keeps_its_grant(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct claim cl;
+
+    world_hook(c, &(struct hook){.n = 1, .limit = 1});
+    (void)world_put(c, &(struct put){.hook = 1});
+    cl = world_got(c, &k);
+    cl.sent = true;
+    assert_int_equal(queue_give_back(c, &k, &cl), FINISH_DONE);
+    assert_str(world_text(world_job(c, cl.job.id), "st"), "waiting");
+    assert_int_equal(world_number(world_job(c, cl.job.id), "starts", -1), 0);
+    assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
+    assert_int_equal(world_count(world_limits(c, 1), "fl"), 0);
+    world_none(c, &k);
+}
+
 static void lost_claim_is_taken_back(void **state)
 {
     struct ctx *c = *state;
@@ -317,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_QUEUE(what_is_given_back_cost_nothing),
+        IN_QUEUE(what_was_sent_and_is_given_back_keeps_its_grant),
         IN_QUEUE(lost_claim_is_taken_back),
         IN_QUEUE(charge_without_a_start_is_removed),
         IN_QUEUE(second_death_is_poison),

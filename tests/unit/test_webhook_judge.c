@@ -118,6 +118,42 @@ static void header_is(struct ctx *c, const char *name, const char *value,
     judge_is(c, body, false, false, good ? "" : "headers");
 }
 
+static void excluded_names_are(struct ctx *c, int n, int bytes, const char *bad)
+{
+    struct buf b;
+
+    buf_init(&b, 1 << 20, ERR_BODY_TOO_LARGE);
+    buf_add(&b, STR("{\"excludeFields\":["));
+    for (int i = 0; i < n; i++)
+        buf_addf(&b, "%s\"%0*d\"", i ? "," : "", bytes, i);
+    buf_add(&b, STR("]}"));
+    buf_add_char(&b, '\0');
+    judge_is(c, b.p, false, false, bad);
+    buf_done(&b);
+}
+
+static void excluded_names_are_bounded(void **state)
+{
+    excluded_names_are(*state, 100, 256, "");
+    excluded_names_are(*state, 101, 4, "excludeFields");
+    excluded_names_are(*state, 1, 257, "excludeFields");
+}
+
+static void a_definition_is_bounded(void **state)
+{
+    struct ctx *c = *state;
+    int frame = (int)json(c, "{\"filters\":{\"a\":\"\"}}")->len;
+    int most = WEBHOOK_DEFINITION_BYTES - frame;
+    size_t size = WEBHOOK_DEFINITION_BYTES + 64;
+    char *text = ctx_alloc(c, size), *body = ctx_alloc(c, size);
+
+    memset(text, 'x', size);
+    snprintf(body, size, "{\"filters\":{\"a\":\"%.*s\"}}", most, text);
+    judge_is(c, body, false, false, "");
+    snprintf(body, size, "{\"filters\":{\"a\":\"%.*s\"}}", most + 1, text);
+    judge_is(c, body, false, false, "filters");
+}
+
 static const char *const bad_names[] = {
     "Host",
     "hOST",
@@ -332,6 +368,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_MONGOD(what_is_wrong_is_named),
         WITH_MONGOD(texts_have_a_length),
+        WITH_MONGOD(excluded_names_are_bounded),
+        WITH_MONGOD(a_definition_is_bounded),
         WITH_MONGOD(headers_that_may_not_be_set_are_refused),
         WITH_MONGOD(header_values_are_clean_texts),
         WITH_MONGOD(headers_are_bounded),
