@@ -164,7 +164,8 @@ static enum err find_due(struct ctx *c, const struct claimant *k, ms now,
         if (err)
             return err;
         choose(reply, now, out);
-        if (out->n > 0 && out->first.cls <= k->urgent)
+        if (out->n > 0 &&
+            (out->first.cls <= k->urgent || out->first.cls == k->from_class))
             return OK;
     }
     return OK;

@@ -293,7 +293,7 @@ class Kill:
         receiver.clear()
         receiver.answer(hook.path, "tarpit", "ok")
         hook.insert()
-        pid = delivering.sender(api, hook.wait(1)[0])
+        pid = delivering.sender(api, receiver, hook.wait(1)[0])
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         first, second = hook.wait(2)
