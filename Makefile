@@ -151,6 +151,11 @@ $(CLOCK): tests/toxics/clock.c
 	@mkdir -p $(@D); $(CC) $(filter-out -fsanitize% -fno-sanitize% -fPIE,$(CFLAGS)) \
 		-fPIC -shared -Wl,-z,now -o $@ $<
 
+# outgoing requests by hand
+POST := $(B)/tests/post
+$(POST): $(B)/obj/tests/toxics/post.o $(LIBS)
+	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_BASE)
+
 check: $(UNIT) ## unit tests (MODE=san for the sanitizer run)
 	@tests/unit/run.sh $(UNIT)
 
@@ -158,11 +163,13 @@ mutants: all $(UNIT) ## each guard of lib/coord taken away: its test must fail
 	@$(PY) tests/mutations/mutants.py
 
 export MODE
+# two processes, each with servers of its own: most tests wait most of the time
+SHARED := -n 2 --dist loadfile
 cases: all ## the .case files through nginx and lighttpd
-	@$(PY) -m pytest -q -p no:cacheprovider tests/system/test_cases.py
+	@$(PY) -m pytest -q -p no:cacheprovider $(SHARED) tests/system/test_cases.py
 
-system: all $(CLOCK) ## servers killed, hung, cut: pytest on real ones
-	@$(PY) -m pytest -q -p no:cacheprovider tests/system --ignore tests/system/test_cases.py
+system: all $(CLOCK) $(POST) ## servers killed, hung, cut: pytest on real ones
+	@$(PY) -m pytest -q -p no:cacheprovider $(SHARED) tests/system --ignore tests/system/test_cases.py
 
 frontends: all ## what web servers make of odd requests
 	@$(PY) -m pytest -q -p no:cacheprovider tests/frontends

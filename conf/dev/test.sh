@@ -35,7 +35,7 @@ unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY MONGODB_URI REDIS_URL
 # nor, on stderr, what the driver says of files that killed programs have left
 export MONGOC_DISABLE_SHM=1
 
-make() { command make --no-print-directory "$@"; }
+make() { command make --no-print-directory -j "$(nproc)" "$@"; }
 
 stage build make all
 stage lint make lint

@@ -166,7 +166,7 @@ static void free_group_is_found_behind_many_that_wait(void **state)
     struct ctx *c = *state;
     struct claimant k = world_worker();
     struct claim cl;
-    char doc[8];
+    char doc[16];
     int looks = 0;
 
     world_hook(c, &(struct hook){.n = 1});
