@@ -38,6 +38,12 @@ bool mongo_is_unfit(const struct ctx *c)
     return c->mongo->txn.unfit;
 }
 
+static enum err tell_conflict(struct ctx *c)
+{
+    return ctx_fail(c, ERR_OVERLOADED,
+                    "Too many changes of the same document at a time");
+}
+
 enum err mongo_txn_failed(struct ctx *c, const bson_error_t *e,
                           const bson_t *reply, bool writing)
 {
@@ -50,8 +56,7 @@ enum err mongo_txn_failed(struct ctx *c, const bson_error_t *e,
         return ctx_fail(c, ERR_VALIDATION_ERROR,
                         "The collection takes part in no transaction");
     if (t->again && !t->lost)
-        return ctx_fail(c, ERR_OVERLOADED,
-                        "Too many changes of the same document at a time");
+        return tell_conflict(c);
     return mongo_translate(c, e, writing);
 }
 
@@ -170,6 +175,10 @@ enum err mongo_transaction(struct ctx *c, mongo_body body, void *arg)
     t->doubt = false;
     for (;;) {
         err = run_once(c, body, arg, true);
+        if (err == ERR_TIME_LIMIT && conflicts > 0 && !t->doubt) {
+            ctx_forgive(c); /* it met others until its time was over */
+            return tell_conflict(c);
+        }
         if (err == OK || !t->again)
             return err;
         if (t->lost ? !mongo_wait_for_next_try(c, ++losses)
