@@ -69,6 +69,12 @@ def gone(pid: int) -> bool:
     return not stat or stat.rsplit(")", 1)[1].split()[0] == "Z"
 
 
+def interruptible() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so all
+    that comes of that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """One program of ours, with its output in a file."""
 
@@ -84,6 +90,7 @@ class Process:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=interruptible,
             )
         self.pid = self.popen.pid
 
