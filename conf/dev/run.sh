@@ -97,7 +97,9 @@ export CLUSTER_SCALING_MIN_INSTANCES=${CLUSTER_SCALING_MIN_INSTANCES:-1}
 (
     umask 077
     printf '%s\n' "MONGODB_URI=$MONGODB_URI" "REDIS_URL=$REDIS_URL" \
-        "FCGI_LISTEN=$FCGI_LISTEN" >"$run/run.env"
+        "FCGI_LISTEN=$FCGI_LISTEN" \
+        ${MONGODB_DATABASE_NAME:+"MONGODB_DATABASE_NAME=$MONGODB_DATABASE_NAME"} \
+        >"$run/run.env"
 )
 start "$run/fcgi-app.log" build/fcgi-app
 until_true 10 "$run/fcgi-app.log" test -S "$sockets/app.sock"

@@ -203,19 +203,28 @@ def test_a_subscription_counts_at_once_here_and_soon_elsewhere(servers, db):
         Instance(servers, MONGODB_DATABASE_NAME=api.database) as other,
     ):
         box = Box(api, db)
-        for name in ("a", "b", "c"):
+
+        def subscribe(name: str) -> None:
             hook = {"name": name, "url": URL, "collection": name}
-            hook["events"] = ["create"]
-            made = api.post("/api/webhooks", hook)
+            made = api.post("/api/webhooks", hook | {"events": ["create"]})
             assert made.status == 201, made.body
+
+        def written_elsewhere(name: str) -> int:
+            assert other.post(f"/api/db/{name}", {"n": 1}).status == 201
+            return len(box.rows(name))
+
+        # while an instance starts, it makes the collections it needs first
+        subscribe("first")
+        wait_until("the other has started", lambda: written_elsewhere("first"))
+        for name in ("a", "b", "c"):
+            subscribe(name)
             end = time.monotonic() + 1
             for _ in range(20):  # each on a connection, so in either process
                 assert api.post(f"/api/db/{name}", {"n": 1}).status == 201
             assert len(box.rows(name)) == 20
             time.sleep(max(0, end - time.monotonic()))  # the promise, not a wait
             before = len(box.rows(name))
-            assert other.post(f"/api/db/{name}", {"n": 1}).status == 201
-            assert len(box.rows(name)) == before + 1
+            assert written_elsewhere(name) == before + 1
 
 
 # ---- faults
