@@ -68,7 +68,7 @@ static enum err unreadable(struct ctx *c)
 
 enum err dataset_read(struct ctx *c, struct dataset *out)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch, doc;
+    bson_t *cmd = mongo_bson(c), *reply, batch, doc;
     struct dataset d = {.read_boot = clock_boot_ms()};
     enum err err;
 
@@ -80,8 +80,7 @@ enum err dataset_read(struct ctx *c, struct dataset *out)
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch))
+    if (!mongo_reply_rows(reply, &batch))
         return unreadable(c);
     if (mongo_reply_doc(&batch, "0", &doc))
         dataset_note(&doc, &d);

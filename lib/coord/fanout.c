@@ -114,15 +114,13 @@ static enum err take_row(struct batch *b, const bson_t *row)
 static enum err take_rows(struct batch *b, const bson_t *reply, size_t *out_n)
 {
     const uint8_t *data;
-    bson_t cursor, batch, row;
+    bson_t batch, row;
     enum err err = OK;
     bson_iter_t it;
     uint32_t n;
 
     *out_n = 0;
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
+    if (!mongo_reply_rows(reply, &batch) || !bson_iter_init(&it, &batch))
         return ctx_fail(b->c, ERR_INTERNAL, "The outbox could not be read");
     while (err == OK && *out_n < FANOUT_EVENTS_MAX && bson_iter_next(&it)) {
         if (!BSON_ITER_HOLDS_DOCUMENT(&it))

@@ -89,21 +89,15 @@ static enum err judge_row(struct fanout_rows *r, const bson_t *error)
 static enum err judge(struct fanout_rows *r, const bson_t *reply)
 {
     enum err err = OK, first = OK;
-    const uint8_t *data;
     bson_t errors, one;
     bson_iter_t it;
-    uint32_t n;
 
     r->made += number_of(reply, "n");
     if (!mongo_reply_doc(reply, "writeErrors", &errors) ||
         !bson_iter_init(&it, &errors))
         return OK;
-    while (bson_iter_next(&it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(&one, data, n))
-            err = judge_row(r, &one);
+    while (mongo_next_doc(&it, &one)) {
+        err = judge_row(r, &one);
         if (first == OK)
             first = err;
     }

@@ -98,11 +98,10 @@ static int64_t number_of(const bson_t *doc, const char *name)
 
 static enum err read_batch(struct ctx *c, bson_t *cmd, bson_t *out)
 {
-    bson_t *reply, cursor;
+    bson_t *reply;
     enum err err = mongo_read(c, cmd, &reply);
 
-    if (err == OK && (!mongo_reply_doc(reply, "cursor", &cursor) ||
-                      !mongo_reply_doc(&cursor, "firstBatch", out)))
+    if (err == OK && !mongo_reply_rows(reply, out))
         err = ctx_fail(c, ERR_INTERNAL, "The queue could not be counted");
     return err;
 }

@@ -35,17 +35,11 @@ static void ids_of(const bson_t *row, str token, bson_t *out)
 {
     bson_t fl, one;
     bson_iter_t it;
-    const uint8_t *data;
-    uint32_t n;
 
     if (!mongo_reply_doc(row, "fl", &fl) || !bson_iter_init(&it, &fl))
         return;
-    while (bson_iter_next(&it)) {
-        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
-            continue;
-        bson_iter_document(&it, &n, &data);
-        if (bson_init_static(&one, data, n) &&
-            str_eq(queue_text(&one, "tok"), token)) {
+    while (mongo_next_doc(&it, &one)) {
+        if (str_eq(queue_text(&one, "tok"), token)) {
             (void)mongo_reply_doc(&one, "ids", out);
             return;
         }
@@ -55,10 +49,8 @@ static void ids_of(const bson_t *row, str token, bson_t *out)
 enum err mongo_queue_find_charge(struct ctx *c, str token, str *out_lim,
                                  bson_t *out_ids, bool *out_found)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch, row;
+    bson_t *cmd = mongo_bson(c), *reply, batch, row;
     bson_iter_t it;
-    const uint8_t *data;
-    uint32_t n;
     enum err err;
 
     if (!cmd)
@@ -68,14 +60,10 @@ enum err mongo_queue_find_charge(struct ctx *c, str token, str *out_lim,
                 BCON_UTF8(token.p), "}", "projection", "{", "fl", BCON_INT32(1),
                 "}", "limit", BCON_INT32(2), "singleBatch", BCON_BOOL(true));
     err = mongo_read(c, cmd, &reply);
-    if (err || !mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
+    if (err || !mongo_reply_rows(reply, &batch) || !bson_iter_init(&it, &batch))
         return err;
-    while (bson_iter_next(&it) && BSON_ITER_HOLDS_DOCUMENT(&it)) {
-        bson_iter_document(&it, &n, &data);
-        if (!bson_init_static(&row, data, n) ||
-            (*out_found && str_eq(lim_of(&row), STR("*"))))
+    while (mongo_next_doc(&it, &row)) {
+        if (*out_found && str_eq(lim_of(&row), STR("*")))
             continue;
         *out_found = true;
         *out_lim = lim_of(&row);

@@ -23,12 +23,10 @@ static ms date_of(const bson_t *row, const char *name)
 static void each_row(const bson_t *reply,
                      void (*fn)(const bson_t *row, void *arg), void *arg)
 {
-    bson_t cursor, batch, row;
+    bson_t batch, row;
     bson_iter_t it;
 
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
+    if (!mongo_reply_rows(reply, &batch) || !bson_iter_init(&it, &batch))
         return;
     while (mongo_next_doc(&it, &row))
         fn(&row, arg);

@@ -92,22 +92,7 @@ static void read_candidate(const bson_t *row, ms now, struct candidate *out)
 /* The rows of a reply, one after the other; *it by begin_rows(). */
 static bool begin_rows(const bson_t *reply, bson_t *batch, bson_iter_t *it)
 {
-    bson_t cursor;
-
-    return mongo_reply_doc(reply, "cursor", &cursor) &&
-           mongo_reply_doc(&cursor, "firstBatch", batch) &&
-           bson_iter_init(it, batch);
-}
-
-static bool next_row(bson_iter_t *it, bson_t *out)
-{
-    const uint8_t *data;
-    uint32_t n;
-
-    if (!bson_iter_next(it) || !BSON_ITER_HOLDS_DOCUMENT(it))
-        return false;
-    bson_iter_document(it, &n, &data);
-    return bson_init_static(out, data, n);
+    return mongo_reply_rows(reply, batch) && bson_iter_init(it, batch);
 }
 
 /* Rows of one subscriber, in order of time. */
@@ -143,7 +128,7 @@ static void choose(const bson_t *reply, ms now, struct due *out)
 
     if (!begin_rows(reply, &batch, &it))
         return;
-    while (next_row(&it, &row)) {
+    while (mongo_next_doc(&it, &row)) {
         read_candidate(&row, now, &one);
         if (out->n > 0 && one.cls < out->first.cls)
             out->n = 0;
@@ -233,7 +218,7 @@ static bool find_head(const bson_t *reply, ms now, struct candidate *job,
     *out_last = NULL;
     if (!begin_rows(reply, &batch, &it))
         return false;
-    while (next_row(&it, &head)) {
+    while (mongo_next_doc(&it, &head)) {
         str group = queue_text(&head, "_id");
 
         if (may_run(&head, now + AHEAD_MS)) {

@@ -196,7 +196,7 @@ static bson_t *find_running(struct ctx *c, const struct job *job, str token)
 
 static enum err is_any(struct ctx *c, bson_t *cmd, bool *out)
 {
-    bson_t *reply, cursor, batch;
+    bson_t *reply, batch;
     enum err err;
 
     if (!cmd)
@@ -206,9 +206,7 @@ static enum err is_any(struct ctx *c, bson_t *cmd, bool *out)
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
-    *out = mongo_reply_doc(reply, "cursor", &cursor) &&
-           mongo_reply_doc(&cursor, "firstBatch", &batch) &&
-           bson_count_keys(&batch) > 0;
+    *out = mongo_reply_rows(reply, &batch) && bson_count_keys(&batch) > 0;
     return OK;
 }
 

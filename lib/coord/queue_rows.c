@@ -343,7 +343,7 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
 
 enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *cmd = mongo_bson(c), *reply, batch;
     bson_t *row = ctx_alloc(c, sizeof *row);
     enum err err;
 
@@ -355,9 +355,7 @@ enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
-    *out = mongo_reply_doc(reply, "cursor", &cursor) &&
-                   mongo_reply_doc(&cursor, "firstBatch", &batch) &&
-                   mongo_reply_doc(&batch, "0", row)
+    *out = mongo_reply_rows(reply, &batch) && mongo_reply_doc(&batch, "0", row)
                ? row
                : NULL;
     return OK;

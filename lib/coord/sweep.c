@@ -66,7 +66,7 @@ static enum err read_limits(struct ctx *c, enum job_queue q, struct ids *ids)
     const char *name = job_queue_name(q);
     str first = arena_strf(&c->arena, "%s:", name);
     str end = arena_strf(&c->arena, "%s;", name);
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *cmd = mongo_bson(c), *reply, batch;
     bson_iter_t it, id;
     enum err err;
 
@@ -77,9 +77,7 @@ static enum err read_limits(struct ctx *c, enum job_queue q, struct ids *ids)
                 "projection", "{", "_id", BCON_INT32(1), "}", "batchSize",
                 BCON_INT32(SUBSCRIBERS_MAX), "singleBatch", BCON_BOOL(true));
     err = mongo_read(c, cmd, &reply);
-    if (err || !mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
+    if (err || !mongo_reply_rows(reply, &batch) || !bson_iter_init(&it, &batch))
         return err;
     while (bson_iter_next(&it))
         if (BSON_ITER_HOLDS_DOCUMENT(&it) && bson_iter_recurse(&it, &id) &&
@@ -102,7 +100,7 @@ static void sort_once(struct ids *ids)
 static enum err find_webhooks(struct ctx *c, const struct ids *ids,
                               bson_t *out_batch)
 {
-    bson_t *cmd = mongo_bson(c), *reply, list = BSON_INITIALIZER, cursor;
+    bson_t *cmd = mongo_bson(c), *reply, list = BSON_INITIALIZER;
     char number[16];
     const char *key;
     bson_oid_t oid;
@@ -122,8 +120,7 @@ static enum err find_webhooks(struct ctx *c, const struct ids *ids,
                 BCON_BOOL(true));
     bson_destroy(&list);
     err = mongo_read(c, cmd, &reply);
-    if (err == OK && (!mongo_reply_doc(reply, "cursor", &cursor) ||
-                      !mongo_reply_doc(&cursor, "firstBatch", out_batch)))
+    if (err == OK && !mongo_reply_rows(reply, out_batch))
         err = ctx_fail(c, ERR_INTERNAL, "Webhooks could not be read");
     return err;
 }
@@ -220,8 +217,7 @@ static enum err count_dead(struct ctx *c, enum job_queue q, int64_t *out)
 static enum err oldest_dead(struct ctx *c, enum job_queue q, int64_t n,
                             bson_t *out_ids)
 {
-    bson_t *cmd = mongo_bson(c), *reply, filter = BSON_INITIALIZER, cursor,
-           batch;
+    bson_t *cmd = mongo_bson(c), *reply, filter = BSON_INITIALIZER, batch;
     bson_iter_t it, id;
     char number[16];
     const char *key;
@@ -237,9 +233,7 @@ static enum err oldest_dead(struct ctx *c, enum job_queue q, int64_t n,
                 BCON_INT32(SLICE_ROWS), "singleBatch", BCON_BOOL(true));
     bson_destroy(&filter);
     err = mongo_read(c, cmd, &reply);
-    if (err || !mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch) ||
-        !bson_iter_init(&it, &batch))
+    if (err || !mongo_reply_rows(reply, &batch) || !bson_iter_init(&it, &batch))
         return err;
     while (bson_iter_next(&it)) {
         if (!bson_iter_recurse(&it, &id) || !bson_iter_find(&id, "_id"))

@@ -46,10 +46,7 @@ static str text_of(const bson_t *row, const char *name)
 static enum err first_batch(struct ctx *c, const bson_t *reply,
                             bson_t *out_batch)
 {
-    bson_t cursor;
-
-    if (mongo_reply_doc(reply, "cursor", &cursor) &&
-        mongo_reply_doc(&cursor, "firstBatch", out_batch))
+    if (mongo_reply_rows(reply, out_batch))
         return OK;
     return ctx_fail(c, ERR_INTERNAL, "Something went wrong on our side");
 }

@@ -308,13 +308,12 @@ static int compare_rows(const void *a, const void *b)
 
 static enum err read_rows(struct ctx *c, const bson_t *reply, struct view *out)
 {
-    bson_t cursor, batch, row;
+    bson_t batch, row;
     struct reading r = {.view = out};
     bson_iter_t it;
     uint32_t rows;
 
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch))
+    if (!mongo_reply_rows(reply, &batch))
         return ctx_fail(c, ERR_INTERNAL, "Something went wrong on our side");
     rows = bson_count_keys(&batch);
     if (rows > VIEW_INSTANCES_MAX)

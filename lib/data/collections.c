@@ -20,7 +20,7 @@ static int by_name(const void *a, const void *b)
 enum err collections_list(struct ctx *c, bool name_only,
                           struct collection **out, size_t *out_n)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *cmd = mongo_bson(c), *reply, batch;
     struct collection *rows;
     bson_iter_t it, name;
     enum err err;
@@ -35,8 +35,7 @@ enum err collections_list(struct ctx *c, bool name_only,
     if (err)
         return err;
     *out_n = 0;
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch))
+    if (!mongo_reply_rows(reply, &batch))
         return OK;
     rows = ctx_alloc(c, (bson_count_keys(&batch) + 1) * sizeof *rows);
     if (!rows)

@@ -78,7 +78,7 @@ static bson_t *id_filter(struct ctx *c, str id, bool as_oid)
 
 enum err doc_need_collection(struct ctx *c, const char *collection)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *cmd = mongo_bson(c), *reply, batch;
     enum err err;
 
     if (!cmd)
@@ -88,8 +88,7 @@ enum err doc_need_collection(struct ctx *c, const char *collection)
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
-    if (mongo_reply_doc(reply, "cursor", &cursor) &&
-        mongo_reply_doc(&cursor, "firstBatch", &batch) && !bson_empty(&batch))
+    if (mongo_reply_rows(reply, &batch) && !bson_empty(&batch))
         return OK;
     return ctx_fail(c, ERR_COLLECTION_NOT_FOUND, "No collection '%s'",
                     collection);

@@ -142,6 +142,10 @@ void mongo_kill_cursor(struct ctx *c, const char *collection, int64_t id);
 /* The row or value `name` of a reply; false when it is not of that type. */
 bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out);
 
+/* The rows that a find or an aggregate gave, an array; false: not of that
+ * form. */
+bool mongo_reply_rows(const bson_t *reply, bson_t *out_batch);
+
 /* Steps to the next member that is a document; what is none is passed over. */
 bool mongo_next_doc(bson_iter_t *it, bson_t *out);
 

@@ -18,6 +18,14 @@ bool mongo_reply_doc(const bson_t *reply, const char *name, bson_t *out)
     return bson_init_static(out, data, n);
 }
 
+bool mongo_reply_rows(const bson_t *reply, bson_t *out_batch)
+{
+    bson_t cursor;
+
+    return mongo_reply_doc(reply, "cursor", &cursor) &&
+           mongo_reply_doc(&cursor, "firstBatch", out_batch);
+}
+
 bool mongo_next_doc(bson_iter_t *it, bson_t *out)
 {
     const uint8_t *data;

@@ -7,7 +7,7 @@
 
 static enum err has_text_index(struct ctx *c, const char *collection, bool *out)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor, batch;
+    bson_t *cmd = mongo_bson(c), *reply, batch;
     bson_iter_t it, key;
     enum err err;
 
@@ -22,8 +22,7 @@ static enum err has_text_index(struct ctx *c, const char *collection, bool *out)
     }
     if (err)
         return err;
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch))
+    if (!mongo_reply_rows(reply, &batch))
         return OK;
     bson_iter_init(&it, &batch);
     while (bson_iter_next(&it))
@@ -83,8 +82,7 @@ static enum err sample_text_fields(struct ctx *c, const char *collection,
     err = mongo_read(c, cmd, &reply);
     if (err)
         return err;
-    if (mongo_reply_doc(reply, "cursor", &cursor) &&
-        mongo_reply_doc(&cursor, "firstBatch", &batch)) {
+    if (mongo_reply_rows(reply, &batch)) {
         bson_iter_init(&it, &batch);
         while (bson_iter_next(&it))
             if (bson_iter_recurse(&it, &row))

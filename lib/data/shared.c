@@ -125,13 +125,12 @@ static void hand_out(struct get *first, const bson_t *doc)
 
 static void hand_out_rows(struct get *first, const bson_t *reply)
 {
-    bson_t cursor, batch, doc;
+    bson_t batch, doc;
     const uint8_t *data;
     bson_iter_t it;
     uint32_t n;
 
-    if (!mongo_reply_doc(reply, "cursor", &cursor) ||
-        !mongo_reply_doc(&cursor, "firstBatch", &batch))
+    if (!mongo_reply_rows(reply, &batch))
         return;
     bson_iter_init(&it, &batch);
     while (bson_iter_next(&it)) {

@@ -237,7 +237,7 @@ static enum err read_primary(struct ctx *c, bson_t *cmd, bson_t **out_reply)
 static bool read_page(struct ctx *c, bson_oid_t *after, bson_t *out_batch,
                       enum err *err)
 {
-    bson_t *cmd = mongo_bson(c), *reply, cursor;
+    bson_t *cmd = mongo_bson(c), *reply;
 
     if (!cmd) {
         *err = ERR_OVERLOADED;
@@ -248,8 +248,7 @@ static bool read_page(struct ctx *c, bson_oid_t *after, bson_t *out_batch,
                 "}", "limit", BCON_INT32(PAGE_ROWS), "singleBatch",
                 BCON_BOOL(true));
     *err = read_primary(c, cmd, &reply);
-    return *err == OK && mongo_reply_doc(reply, "cursor", &cursor) &&
-           mongo_reply_doc(&cursor, "firstBatch", out_batch) &&
+    return *err == OK && mongo_reply_rows(reply, out_batch) &&
            !bson_empty(out_batch);
 }
 
