@@ -18,14 +18,14 @@ enum {
 /* Gives how long to wait. */
 static ms turn(struct worker *w, ms *again)
 {
-    struct fanout_share share = {w->words.share_index, w->words.share_n};
+    struct fanout_ask ask = {.share = {w->words.share_index, w->words.share_n}};
     struct ctx *c = worker_begin(w, TURN_MS);
     struct fanout_batch batch;
     enum err err;
     ms wait;
 
     worker_deadline(w, clock_boot_ms() + KILL_MS);
-    err = fanout_turn(c, &share, &batch);
+    err = fanout_turn(c, &ask, &batch);
     board_poke(w->board, (int)batch.jobs);
     if (err == OK) {
         *again = AGAIN_MS;

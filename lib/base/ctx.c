@@ -8,7 +8,7 @@
 
 void ctx_init(struct ctx *c, const struct conf *conf, size_t arena_max)
 {
-    *c = (struct ctx){.conf = conf};
+    *c = (struct ctx){.conf = conf, .index = ""};
     arena_init(&c->arena, arena_max);
 }
 
@@ -21,7 +21,7 @@ void ctx_reset(struct ctx *c)
 {
     arena_reset(&c->arena);
     ctx_forgive(c);
-    c->request_id = STR_NONE;
+    c->request_id = c->committed = STR_NONE;
     c->deadline = 0;
     c->op_ms = 0;
 }

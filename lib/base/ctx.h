@@ -25,6 +25,10 @@ struct ctx {
     const struct conf *conf; /* borrowed, until the process ends */
     struct mongo *mongo;     /* this thread's client, or NULL */
     struct rds *rds;         /* this thread's connection, or NULL */
+    const char *index; /* id of the data set in Redis whose queue index may be
+                        * used now; "": none */
+    str committed;     /* ids of events that this unit of work has committed, 24
+                        * hex digits each; until ctx_reset */
     struct auth_cache *auth; /* tokens this thread knows, or NULL */
     str request_id;          /* until ctx_reset */
 };

@@ -12,12 +12,15 @@
  *     +------------- death (board_died) ----------+
  *
  * The child stores its token before it sends a claim, and clears it only after
- * the finish was accepted or refused. So whatever a dead child may hold is
- * known by its token, which board_died() takes down before the slot is free for
- * the next child; the coordinator gives it back by that. Wake-ups are eventfds
- * made before the fork.
+ * the finish was accepted or refused. A finish may be told together with the
+ * next claim, so a slot has room for two tokens: the one before stays until
+ * board_told(). So whatever a dead child may hold is known by its tokens, which
+ * board_died() takes down before the slot is free for the next child; the
+ * coordinator gives it back by that. Wake-ups are eventfds made before the
+ * fork.
  */
 #include "lib/base/id.h"
+#include "lib/coord/dataset.h"
 #include "lib/data/job.h"
 
 struct board;
@@ -59,6 +62,8 @@ void board_undrain(struct board *b);
 void board_begin(struct board *b, int slot);
 void board_claiming(struct board *b, int slot, const char *token);
 void board_busy(struct board *b, int slot); /* the job may have begun */
+/* The finish before this claim is known wherever it has to be. */
+void board_told(struct board *b, int slot);
 void board_idle(struct board *b, int slot);
 
 /* ---- by the supervisor, after waitpid: never blocks */

@@ -450,7 +450,7 @@ static enum err run(struct batch *b, const struct fanout_share *share,
     return err ? err : end;
 }
 
-enum err fanout_turn(struct ctx *c, const struct fanout_share *share,
+enum err fanout_turn(struct ctx *c, const struct fanout_ask *ask,
                      struct fanout_batch *out)
 {
     struct batch b = {.c = c};
@@ -461,7 +461,7 @@ enum err fanout_turn(struct ctx *c, const struct fanout_share *share,
     if (!b.items)
         return ERR_OVERLOADED;
     bson_init(&b.aside);
-    err = run(&b, share, out);
+    err = run(&b, &ask->share, out);
     bson_destroy(&b.aside);
     metrics_add(METRIC_EVENTS_FANNED_OUT, 0, out->events);
     return err;

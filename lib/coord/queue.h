@@ -7,13 +7,16 @@
  *                  (the worker died: queue_recover by its token)
  *
  * The lease in the job row decides: a row is started, finished and given back
- * by its claim token only, and a stale token changes nothing. The claim path
- * (mongo_queue.c) only finds what may run: turns, limits, caps. The files of
- * the queue (queue_*.c) alone change the state of a row, and count deliveries
- * that ended and claims that a limit refused in the metrics. All calls are safe
- * to repeat with the same token.
+ * by its claim token only, and a stale token changes nothing. A claim path only
+ * finds what may run: turns, limits, caps. There are two, and instances may use
+ * different ones at the same time: the index in Redis (redis_queue.h) while the
+ * coordinator calls Redis usable (c->index), else the rows themselves
+ * (mongo_queue.h). The files of the queue (queue_*.c) alone change the state of
+ * a row, and count deliveries that ended and claims that a limit refused in the
+ * metrics. All calls are safe to repeat with the same token.
  */
 #include "lib/base/id.h"
+#include "lib/coord/redis_queue.h"
 #include "lib/data/job.h"
 #include "lib/data/subs.h"
 
@@ -36,6 +39,10 @@ struct queue_skip {
 struct claimant {
     enum job_queue queue;
     ms lease_ms;
+    bool woken; /* by the marker of the index */
+    bool has_told;
+    struct index_told told;  /* the next step tells the index */
+    struct tally *tally;     /* totals not yet added to `_limits`; or NULL */
     int64_t cap;             /* in flight per subscriber, all instances */
     char served[JOB_ID_MAX]; /* the place: turns go on behind it */
     char group[JOB_ID_MAX + EVENT_ORDER_MAX]; /* likewise among its groups */
@@ -50,13 +57,15 @@ struct claimant {
 
 enum claim_result {
     CLAIM_GOT,
-    CLAIM_NONE,   /* nothing may run: look again after wait_ms, or when poked */
-    CLAIM_UNKNOWN /* MongoDB did not answer: queue_recover(token), then go on */
+    CLAIM_NONE, /* nothing may run: look again after wait_ms, or when poked */
+    CLAIM_AWAY, /* the index is not there: read the words again after 100 ms */
+    CLAIM_UNKNOWN /* a store did not answer: queue_recover(token), then go on */
 };
 
 struct claim {
     char token[ID_TOKEN_MAX];
-    struct job job;                    /* until ctx_reset */
+    char dataset[DATASET_ID_MAX]; /* of the index that gave it; "": the rows */
+    struct job job;               /* until ctx_reset */
     const struct subscription *target; /* until ctx_reset */
     ms granted_boot; /* stamp before the charge: begin to send within slack_ms
                       * of it, or give back */
@@ -83,11 +92,6 @@ enum job_verdict {
     VERDICT_RETRY,
     VERDICT_DEAD
 };
-enum job_health {
-    HEALTH_SAME, /* says nothing about the receiver */
-    HEALTH_OK,
-    HEALTH_FAILED
-};
 
 struct job_result {
     enum job_verdict verdict;
@@ -106,14 +110,21 @@ enum finish_result {
     FINISH_LATE,   /* the lease was lost: nothing was written */
     FINISH_UNKNOWN /* repeat until lease_end_boot */
 };
-enum finish_result queue_finish(struct ctx *c, const struct claimant *k,
+enum finish_result queue_finish(struct ctx *c, struct claimant *k,
                                 const struct claim *cl,
                                 const struct job_result *r);
 
 /* The row waits again, no attempt consumed, and no limit unless something was
  * sent. DONE too when the lease was lost: the token holds nothing any more. */
-enum finish_result queue_give_back(struct ctx *c, const struct claimant *k,
+enum finish_result queue_give_back(struct ctx *c, struct claimant *k,
                                    const struct claim *cl);
+
+/*
+ * For a worker that does not claim now: tells the index what it has not been
+ * told, and adds what the tally holds to the totals. Best effort: what the
+ * index is not told it learns from the row when the lease ends.
+ */
+void queue_settle_up(struct ctx *c, struct claimant *k);
 
 /*
  * On behalf of a claim whose reply was lost or whose worker died: the row with

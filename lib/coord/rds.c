@@ -479,3 +479,30 @@ enum rds_result rds_ping(struct rds *r, ms deadline_mono)
         freeReplyObject(reply);
     return result;
 }
+
+enum rds_result rds_wait_begin(struct rds *r, const str *words, size_t n,
+                               ms deadline_mono)
+{
+    (void)words, (void)n, (void)deadline_mono;
+    return give(r, RDS_DOWN, "not yet");
+}
+
+enum rds_waited rds_wait_look(struct rds *r, struct arena *a,
+                              struct rds_reply *out)
+{
+    (void)r, (void)a, (void)out;
+    return RDS_WAIT_NONE;
+}
+
+int rds_fd(const struct rds *r)
+{
+    (void)r;
+    return -1;
+}
+
+enum rds_waited rds_wait_end(struct rds *r, struct rds *by, ms deadline_mono,
+                             struct arena *a, struct rds_reply *out)
+{
+    (void)r, (void)by, (void)deadline_mono, (void)a, (void)out;
+    return RDS_WAIT_NONE;
+}

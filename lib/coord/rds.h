@@ -69,6 +69,36 @@ enum rds_result rds_call(struct rds *r, const str *words, size_t n,
                          ms deadline_mono, struct arena *a,
                          struct rds_reply *out);
 
+/*
+ * A command that waits in Redis (BLPOP, BZPOPMIN): sent now, its reply comes
+ * some time, so that its caller can poll rds_fd() together with others. While
+ * it is out the connection carries nothing else: its user has it for this
+ * alone. RDS_OK: it is out.
+ */
+enum rds_result rds_wait_begin(struct rds *r, const str *words, size_t n,
+                               ms deadline_mono);
+
+enum rds_waited {
+    RDS_WAIT_NONE, /* none is out */
+    RDS_WAIT_OUT,  /* no reply yet */
+    RDS_WAIT_OVER, /* *out is the reply: RDS_NIL when its time passed */
+    RDS_WAIT_LOST  /* refused or lost: what it would have given may be gone */
+};
+/* Never blocks. */
+enum rds_waited rds_wait_look(struct rds *r, struct arena *a,
+                              struct rds_reply *out);
+
+/* To poll for input while a wait is out; -1: none is. */
+int rds_fd(const struct rds *r);
+
+/*
+ * Ends a wait by CLIENT UNBLOCK over another connection to the same server.
+ * Afterwards none is out; RDS_WAIT_OVER: *out is what it had got before.
+ * Redis does not let us: the connection is dropped.
+ */
+enum rds_waited rds_wait_end(struct rds *r, struct rds *by, ms deadline_mono,
+                             struct arena *a, struct rds_reply *out);
+
 enum rds_result rds_ping(struct rds *r, ms deadline_mono);
 
 /* As the last connect found: keys may be evicted when memory is short. */

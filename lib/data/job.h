@@ -39,6 +39,13 @@ enum job_state {
 };
 const char *job_state_name(enum job_state s); /* "waiting" */
 
+/* What a try says of the receiver. */
+enum job_health {
+    HEALTH_SAME, /* says nothing about the receiver */
+    HEALTH_OK,
+    HEALTH_FAILED
+};
+
 enum {
     JOB_ID_MAX = 64,         /* "<24 hex>-<ms>-<9 base36>", with NUL */
     JOB_MESSAGE_ID_MAX = 32, /* "msg_" and 27 base62, with NUL */

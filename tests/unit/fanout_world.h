@@ -128,7 +128,8 @@ static inline struct fanout_batch turn_of(struct ctx *c,
                                           const struct fanout_share *share)
 {
     struct fanout_batch out;
-    enum err err = fanout_turn(c, share, &out);
+    struct fanout_ask ask = {.share = *share};
+    enum err err = fanout_turn(c, &ask, &out);
 
     if (err)
         fail_msg("%s: %s", err_code(err), c->reason);

@@ -253,7 +253,8 @@ static void nothing_is_lost_while_mongodb_is_away(void **state)
     webhook(c, HOOK_A);
     (void)put_new(c, 1);
     mongo_set_away(mongod.pool, true);
-    assert_int_equal(fanout_turn(c, &whole, &out), ERR_DB_UNAVAILABLE);
+    assert_int_equal(fanout_turn(c, &(struct fanout_ask){.share = whole}, &out),
+                     ERR_DB_UNAVAILABLE);
     mongo_set_away(mongod.pool, false);
     ctx_forgive(c);
     assert_int_equal(waiting_events(c), 1);
