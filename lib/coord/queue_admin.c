@@ -27,7 +27,11 @@ enum err queue_pause(struct ctx *c, enum job_queue q, bool on)
 
 enum err queue_unhold(struct ctx *c, enum job_queue q, str lim)
 {
-    return mongo_queue_hold(c, q, lim, 0);
+    enum err err = mongo_queue_hold(c, q, lim, 0);
+
+    if (err == OK && c->index[0])
+        (void)index_subscriber(c, q, lim, INDEX_UNHOLD, 0, 0, NULL);
+    return err;
 }
 
 /* ---- many rows */
@@ -134,6 +138,7 @@ enum err queue_cancel(struct ctx *c, enum job_queue q, str subscriber,
     if (err)
         return err;
     metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, *out_n);
+    queue_unlist_all(c, q, subscriber);
     return bson_count_keys(ids) < CANCEL_MOST ? remove_limits(c, q, subscriber)
                                               : OK;
 }
@@ -179,6 +184,20 @@ static enum err judge_replay(struct ctx *c, const bson_t *row)
     return webhook_get(c, job.subscriber, &webhook);
 }
 
+/* The index is told at once; else the sweep would. */
+static void list_row(struct ctx *c, const bson_t *row)
+{
+    const struct subs *subs;
+    struct index_job one;
+
+    if (!c->index[0] || subs_get(c, &subs) != OK) {
+        ctx_forgive(c);
+        return;
+    }
+    if (queue_list_as(c, subs, row, &one))
+        queue_list_jobs(c, QUEUE_WEBHOOK, &one, 1);
+}
+
 enum err queue_replay(struct ctx *c, str delivery_id, const bson_t **out_row)
 {
     bson_t *set, *unset, *ids = mongo_bson(c);
@@ -205,7 +224,10 @@ enum err queue_replay(struct ctx *c, str delivery_id, const bson_t **out_row)
     if (n == 0)
         return ctx_fail(c, ERR_WRONG_STATE, "Somebody else replays it");
     err = queue_find_row(c, delivery_id, out_row);
-    return err || *out_row ? err : no_delivery(c);
+    if (err || !*out_row)
+        return err ? err : no_delivery(c);
+    list_row(c, *out_row);
+    return OK;
 }
 
 /* ---- replay of dead letters */
