@@ -33,7 +33,6 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
     err = queue_change_held(c, &m, out_n);
     if (err || *out_n == 0)
         return err;
-    queue_tell_died(c, QUEUE_WEBHOOK, m.id, token, once || poison);
     if (once || !poison)
         return OK;
     metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
