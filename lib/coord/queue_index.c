@@ -148,7 +148,7 @@ static enum turn remove_unusable(struct ctx *c, struct turns *t, str id)
 static enum turn forget(struct ctx *c, struct turns *t, str id)
 {
     note_foreign(id);
-    (void)tell(c, t, id, INDEX_ENDED, 0);
+    (void)tell(c, t, id, INDEX_GONE, 0);
     queue_tell(c, t->k);
     return queue_unlist_row(c, id) == OK ? TURN_NEXT : TURN_UNKNOWN;
 }
@@ -160,7 +160,7 @@ static enum turn judge_stranger(struct ctx *c, struct turns *t,
 
     if (queue_judge_stranger(c, t->k->queue, job, &deleted) != OK)
         return TURN_UNKNOWN;
-    return deleted ? tell(c, t, job->id, INDEX_ENDED, 0)
+    return deleted ? tell(c, t, job->id, INDEX_GONE, 0)
                    : tell(c, t, job->id, INDEX_BACK, STRANGER_MS);
 }
 
@@ -173,7 +173,7 @@ static enum turn ask_row(struct ctx *c, struct turns *t, struct candidate *job)
     if (queue_find_row(c, job->id, &row) != OK)
         return TURN_UNKNOWN;
     if (!row || !bson_has_field(row, "open"))
-        return tell(c, t, job->id, INDEX_ENDED, 0);
+        return tell(c, t, job->id, INDEX_GONE, 0);
     if (!str_eq(queue_text(row, "lim"), job->lim) ||
         !str_eq(queue_text(row, "g"), job->group))
         return forget(c, t, job->id);
@@ -318,7 +318,7 @@ static enum turn left(struct ctx *c, struct turns *t, struct candidate *job,
     case LEFT_REFUSED:
         return leave_out(c, t, job);
     }
-    return tell(c, t, job->id, INDEX_ENDED, 0);
+    return tell(c, t, job->id, INDEX_GONE, 0);
 }
 
 static ms wait_after(const struct turns *t)
