@@ -1,9 +1,8 @@
 #!lua
 -- queue_step  KEYS: dataset, meta
 -- ARGV: dataset id, T, token, lease ms, want (1 or 0), woken (1 or 0), and of
--- a claimed job that ended: id, token, done | gone | retry | back, delay
--- ms,
--- same | ok | failed, hold ms
+-- a claimed job that ended: id, token, done | gone | retry | back,
+-- delay ms, same | ok | failed, hold ms
 -- tells what became of that job, then claims one under `token`
 -- gives '' | OK | GONE | LOST of the first, ms until something may be due (-1:
 -- not known), subscribers met whose limit was reached, and of a claimed job:
