@@ -6,6 +6,7 @@
 
 #include "fcgi-app/cluster.h"
 #include "fcgi-app/refresh.h"
+#include "lib/base/metrics.h"
 #include "lib/coord/hint.h"
 
 enum {
@@ -93,7 +94,7 @@ bool hints_start(const struct conf *conf)
 
 void hints_give(const struct ctx *c)
 {
-    size_t n = c->committed.n / ID_BYTES, room;
+    size_t given = c->committed.n / ID_BYTES, n = given, room;
 
     if (n == 0 || !refresh_view().redis_usable)
         return;
@@ -106,6 +107,8 @@ void hints_give(const struct ctx *c)
     hints.waiting.n += n;
     pthread_cond_signal(&hints.given);
     pthread_mutex_unlock(&hints.lock);
+    if (n < given)
+        metrics_add(METRIC_HINTS_LOST, 0, (int64_t)(given - n));
 }
 
 void hints_stop(ms by)

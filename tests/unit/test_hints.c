@@ -105,6 +105,7 @@ static void what_was_given_is_pushed(void **state)
 
 static void nobody_waits_for_a_redis_that_hangs(void **state)
 {
+    int64_t lost = metrics_sum(METRIC_HINTS_LOST, 0);
     ms begun;
 
     (void)state;
@@ -120,6 +121,8 @@ static void nobody_waits_for_a_redis_that_hangs(void **state)
     seen.hangs = false;
     stop();
     assert_int_equal(seen.ids, 1 + WAITING_MAX);
+    lost = metrics_sum(METRIC_HINTS_LOST, 0) - lost;
+    assert_int_equal(lost, 10 + WAITING_MAX);
     assert_int_equal(seen.most, TOGETHER_MAX);
 }
 
@@ -153,6 +156,7 @@ static void mode_single_has_no_thread(void **state)
 
 int main(void)
 {
+    static const struct metric_labels none = {0};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_was_given_is_pushed, fresh),
         cmocka_unit_test_setup(nobody_waits_for_a_redis_that_hangs, fresh),
@@ -160,6 +164,9 @@ int main(void)
         cmocka_unit_test_setup(mode_single_has_no_thread, fresh),
     };
 
+    if (metrics_setup(1, none, none) != OK)
+        return 1;
+    metrics_join(0);
     return cmocka_run_group_tests_name("hints", tests, support_setup,
                                        support_teardown);
 }
