@@ -254,10 +254,14 @@ const bson_t *queue_pipeline(struct ctx *c, const bson_t *set,
 {
     bson_t *p = mongo_bson(c);
 
-    if (p)
-        BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
-                    "$unset", "[", "lease", BCON_UTF8(unset ? unset : "lease"),
-                    "]", "}");
+    if (!p)
+        return NULL;
+    BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}");
+    if (unset)
+        BCON_APPEND(p, "1", "{", "$unset", "[", "lease", BCON_UTF8(unset), "]",
+                    "}");
+    else /* a field named twice is refused */
+        BCON_APPEND(p, "1", "{", "$unset", "lease", "}");
     return p;
 }
 
