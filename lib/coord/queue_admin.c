@@ -29,8 +29,8 @@ enum err queue_unhold(struct ctx *c, enum job_queue q, str lim)
 {
     enum err err = mongo_queue_hold(c, q, lim, 0);
 
-    if (err == OK && c->index[0])
-        (void)index_subscriber(c, q, lim, INDEX_UNHOLD, 0, 0, NULL);
+    if (err == OK)
+        queue_hold_no_more(c, q, lim);
     return err;
 }
 
@@ -184,20 +184,6 @@ static enum err judge_replay(struct ctx *c, const bson_t *row)
     return webhook_get(c, job.subscriber, &webhook);
 }
 
-/* The index is told at once; else the sweep would. */
-static void list_row(struct ctx *c, const bson_t *row)
-{
-    const struct subs *subs;
-    struct index_job one;
-
-    if (!c->index[0] || subs_get(c, &subs) != OK) {
-        ctx_forgive(c);
-        return;
-    }
-    if (queue_list_as(c, subs, row, &one))
-        queue_list_jobs(c, QUEUE_WEBHOOK, &one, 1);
-}
-
 enum err queue_replay(struct ctx *c, str delivery_id, const bson_t **out_row)
 {
     bson_t *set, *unset, *ids = mongo_bson(c);
@@ -226,7 +212,7 @@ enum err queue_replay(struct ctx *c, str delivery_id, const bson_t **out_row)
     err = queue_find_row(c, delivery_id, out_row);
     if (err || !*out_row)
         return err ? err : no_delivery(c);
-    list_row(c, *out_row);
+    queue_list_ids(c, QUEUE_WEBHOOK, ids);
     return OK;
 }
 
@@ -364,6 +350,7 @@ enum err queue_replay_dead(struct ctx *c, enum job_queue q,
         err = queue_count_rows(c, r.filter, &left);
     if (err)
         return err;
+    queue_list_ids(c, q, r.ids);
     out->skipped = r.skipped;
     out->remaining = left > r.skipped ? left - r.skipped : 0;
     return OK;

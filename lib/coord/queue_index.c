@@ -21,8 +21,7 @@ enum {
     BEYOND_MS = 50, /* a row is due before it is tried again */
     REFUSED_MS = 1000,
     STRANGER_MS = 250, /* a webhook that is newer than the snapshot */
-    DISABLED_MS = 60000,
-    REMOVALS = 4 /* calls for one webhook, of 500 jobs each */
+    DISABLED_MS = 60000
 };
 
 /* ---- telling */
@@ -149,7 +148,7 @@ static enum turn remove_unusable(struct ctx *c, struct turns *t, str id)
 static enum turn forget(struct ctx *c, struct turns *t, str id)
 {
     note_foreign(id);
-    (void)tell(c, t, id, INDEX_ENDED, 0);
+    (void)tell(c, t, id, INDEX_GONE, 0);
     queue_tell(c, t->k);
     return queue_unlist_row(c, id) == OK ? TURN_NEXT : TURN_UNKNOWN;
 }
@@ -161,7 +160,7 @@ static enum turn judge_stranger(struct ctx *c, struct turns *t,
 
     if (queue_judge_stranger(c, t->k->queue, job, &deleted) != OK)
         return TURN_UNKNOWN;
-    return deleted ? tell(c, t, job->id, INDEX_ENDED, 0)
+    return deleted ? tell(c, t, job->id, INDEX_GONE, 0)
                    : tell(c, t, job->id, INDEX_BACK, STRANGER_MS);
 }
 
@@ -174,7 +173,7 @@ static enum turn ask_row(struct ctx *c, struct turns *t, struct candidate *job)
     if (queue_find_row(c, job->id, &row) != OK)
         return TURN_UNKNOWN;
     if (!row || !bson_has_field(row, "open"))
-        return tell(c, t, job->id, INDEX_ENDED, 0);
+        return tell(c, t, job->id, INDEX_GONE, 0);
     if (!str_eq(queue_text(row, "lim"), job->lim) ||
         !str_eq(queue_text(row, "g"), job->group))
         return forget(c, t, job->id);
@@ -193,6 +192,7 @@ static enum turn hold(struct ctx *c, struct turns *t,
 {
     const bson_t *row;
     struct webhook w;
+    int64_t left;
     enum err err;
 
     (void)tell(c, t, job->id, INDEX_BACK, 0);
@@ -201,7 +201,7 @@ static enum turn hold(struct ctx *c, struct turns *t,
     err = webhook_get(c, job->lim, &row);
     if (err == OK && webhook_read(&c->arena, c->conf, row, &w) && w.enabled)
         (void)index_subscriber(c, t->k->queue, job->lim, INDEX_UNHOLD, 0, 0,
-                               NULL);
+                               &left);
     if (err == ERR_WEBHOOK_NOT_FOUND)
         ctx_forgive(c);
     return c->err ? TURN_UNKNOWN : TURN_NEXT;
@@ -257,21 +257,17 @@ static enum turn find(struct ctx *c, struct turns *t, struct candidate *job)
 
 /* ---- what became of it */
 
-static ms window_of(const struct conf *conf)
-{
-    return conf->webhook_rate_limit_window_ms + queue_slack_ms(conf);
-}
-
 /* The limit may have changed since the job was listed. */
 static void started(struct ctx *c, struct turns *t, const struct candidate *job)
 {
     int64_t limit = t->out->target->webhook.max_per_window;
-    ms window = window_of(c->conf);
+    ms window = c->conf->webhook_rate_limit_window_ms + t->out->slack_ms;
+    int64_t left;
 
     if (!queue_is_test(job->lim) &&
         (t->limit != limit || t->window_ms != window))
         (void)index_subscriber(c, t->k->queue, job->lim, INDEX_LIMIT, limit,
-                               window, NULL);
+                               window, &left);
 }
 
 static enum turn wait_for(struct ctx *c, struct turns *t,
@@ -288,10 +284,8 @@ static enum turn wait_for(struct ctx *c, struct turns *t,
 static enum turn wait_behind(struct ctx *c, struct turns *t,
                              const struct candidate *job, const bson_t *older)
 {
-    struct index_job one;
-
-    if (older && queue_list_as(c, t->subs, older, &one))
-        queue_list_jobs(c, t->k->queue, &one, 1);
+    if (older)
+        queue_list_row(c, t->k->queue, t->subs, older);
     return tell(c, t, job->id, INDEX_BACK, QUEUE_ORDER_MS);
 }
 
@@ -324,7 +318,7 @@ static enum turn left(struct ctx *c, struct turns *t, struct candidate *job,
     case LEFT_REFUSED:
         return leave_out(c, t, job);
     }
-    return tell(c, t, job->id, INDEX_ENDED, 0);
+    return tell(c, t, job->id, INDEX_GONE, 0);
 }
 
 static ms wait_after(const struct turns *t)
@@ -371,72 +365,3 @@ const struct claim_path queue_by_index = {.lists = true,
                                           .left = left,
                                           .wait = wait_after,
                                           .settle = settle};
-
-/* ---- what others do to rows */
-
-bool queue_list_as(struct ctx *c, const struct subs *subs, const bson_t *row,
-                   struct index_job *out)
-{
-    ms now = clock_server_ms(), due = queue_number(row, "runAt"), until = 0;
-    const struct subscription *target;
-    bson_t lease;
-
-    *out = (struct index_job){.id = queue_text(row, "_id"),
-                              .lim = queue_text(row, "lim"),
-                              .group = queue_text(row, "g"),
-                              .cls = (int)queue_number(row, "cls"),
-                              .ts = queue_number(row, "ts"),
-                              .ord = queue_number(row, "ord"),
-                              .once = bson_has_field(row, "once")};
-    if (!is_usable(out->id) || out->lim.n == 0 || out->group.n == 0)
-        return false;
-    if (mongo_reply_doc(row, "lease", &lease))
-        until = queue_number(&lease, "until");
-    due = due > until ? due : until;
-    out->delay_ms = due > now ? due - now : 0;
-    if (queue_is_test(out->lim))
-        return true;
-    target = subs_by_id(subs, out->lim);
-    if (!target)
-        return false;
-    out->limit = target->webhook.max_per_window;
-    out->window_ms = window_of(c->conf);
-    return true;
-}
-
-void queue_list_jobs(struct ctx *c, enum job_queue q,
-                     const struct index_job *jobs, size_t n)
-{
-    enum index_seat seats[INDEX_ENQUEUE_MAX];
-
-    for (size_t i = 0; i < n && c->index[0]; i += INDEX_ENQUEUE_MAX) {
-        size_t some = n - i < INDEX_ENQUEUE_MAX ? n - i : INDEX_ENQUEUE_MAX;
-
-        if (index_enqueue(c, q, INDEX_BY_SWEEP, jobs + i, some, seats) !=
-            INDEX_DONE)
-            return;
-    }
-}
-
-void queue_unlist_all(struct ctx *c, enum job_queue q, str lim)
-{
-    int64_t more = 1;
-
-    for (int i = 0; i < REMOVALS && more > 0 && c->index[0]; i++)
-        if (index_subscriber(c, q, lim, INDEX_REMOVE, 0, 0, &more) !=
-            INDEX_DONE)
-            return;
-}
-
-/* It ran, perhaps: it costs a grant. */
-void queue_tell_died(struct ctx *c, enum job_queue q, str id, str token,
-                     bool ended)
-{
-    struct index_told told = told_of(c->index, id, token);
-    const struct index_ask ask = {.token = told.token};
-    struct index_step out;
-
-    told.verdict = ended ? INDEX_ENDED : INDEX_RETRY;
-    if (c->index[0])
-        (void)index_step(c, q, &ask, &told, &out);
-}

@@ -211,27 +211,26 @@ struct settlement queue_settlement(const struct claim *cl,
 MUST_CHECK enum err queue_recover_row(struct ctx *c, str token, bool died,
                                       int64_t *out_n);
 
-/* ---- the index, best effort: nothing happens while it is not in use */
-
-/* A row as the index needs it, with the limit of its webhook; false: that is
- * not known, or the row is none that the index can hold. */
-bool queue_list_as(struct ctx *c, const struct subs *subs, const bson_t *row,
-                   struct index_job *out);
-
-/* Rows that wait by now. */
-void queue_list_jobs(struct ctx *c, enum job_queue q,
-                     const struct index_job *jobs, size_t n);
-
-/* What waits of a webhook that is gone; starts tell what is left of it. */
-void queue_unlist_all(struct ctx *c, enum job_queue q, str lim);
-
 /* What the index was not told of the last job; what cannot be told is lost:
  * leases end. */
 void queue_tell(struct ctx *c, struct claimant *k);
 
-/* A worker that died had this row. */
-void queue_tell_died(struct ctx *c, enum job_queue q, str id, str token,
-                     bool ended);
+/* ---- rows that others change (queue_listed.c): best effort, and nothing while
+ * the index is not in use */
+
+/* What waits by now. */
+void queue_list_job(struct ctx *c, enum job_queue q, const struct index_job *j);
+void queue_list_row(struct ctx *c, enum job_queue q, const struct subs *subs,
+                    const bson_t *row);
+/* ids: an array of _id */
+void queue_list_ids(struct ctx *c, enum job_queue q, const bson_t *ids);
+
+/* What waits no more: one row; of a webhook that is gone (starts tell what is
+ * left of it). */
+void queue_unlist(struct ctx *c, enum job_queue q, str id);
+void queue_unlist_all(struct ctx *c, enum job_queue q, str lim);
+
+void queue_hold_no_more(struct ctx *c, enum job_queue q, str lim);
 
 /* ---- the path through MongoDB */
 

@@ -90,7 +90,7 @@ static void list_test(struct ctx *c, const struct job_new *n)
                                   .ts = n->ts,
                                   .once = n->once};
 
-    queue_list_jobs(c, n->queue, &one, 1);
+    queue_list_job(c, n->queue, &one);
 }
 
 enum err queue_insert_test(struct ctx *c, const struct job_new *n)
@@ -134,8 +134,8 @@ enum err queue_withdraw_test(struct ctx *c, str id, bool *out_was)
 
     if (err == OK)
         err = queue_find_row(c, id, &row);
-    if (err == OK && c->index[0])
-        (void)index_cancel(c, QUEUE_WEBHOOK, id);
+    if (err == OK)
+        queue_unlist(c, QUEUE_WEBHOOK, id);
     if (err == OK)
         *out_was = row && str_eq(queue_text(row, "st"),
                                  str_of(job_state_name(JOB_CANCELLED)));

@@ -33,7 +33,6 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
     err = queue_change_held(c, &m, out_n);
     if (err || *out_n == 0)
         return err;
-    queue_tell_died(c, QUEUE_WEBHOOK, m.id, token, once || poison);
     if (once || !poison)
         return OK;
     metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
@@ -109,10 +108,11 @@ enum err queue_recover_row(struct ctx *c, str token, bool died, int64_t *out_n)
 enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
 {
     enum err err = queue_recover_row(c, token, died, out_n);
+    enum index_result r = INDEX_UNKNOWN;
     int64_t n;
 
-    for (int i = 0; i < TRIES && err == OK && c->index[0]; i++)
-        if (index_recover(c, QUEUE_WEBHOOK, token, &n) != INDEX_UNKNOWN)
-            break;
+    for (int i = 0; i < TRIES && err == OK && r == INDEX_UNKNOWN; i++)
+        r = died ? index_recover_ran(c, QUEUE_WEBHOOK, token, &n)
+                 : index_recover(c, QUEUE_WEBHOOK, token, &n);
     return err;
 }
