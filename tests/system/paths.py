@@ -94,6 +94,7 @@ class Breaker:
     def let_go(self) -> None:
         """The hold ends now, and nothing else does."""
         if self.path == "redis":
+            self._redis("HSET", f"{self.top}:l:{self.hook}", "h", "1")
             self._redis("ZADD", f"{self.top}:hold", "XX", "1", f"l{self.hook}")
             self._redis("HSET", f"{self.top}:meta", "due", "0")
             return

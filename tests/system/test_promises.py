@@ -227,9 +227,9 @@ def test_kill_to_next_start(cluster, receiver):
 
 def test_pause_holds_on_all_instances(cluster, receiver):
     """A second after its reply nobody claims; the margin is for this machine."""
-    made = [Hook(cluster["a"], receiver, "/slow/50") for _ in range(4)]
+    made = [Hook(cluster["a"], receiver, "/slow/300") for _ in range(4)]
     for i, hook in itertools.product(range(60), made):
-        hook.insert(n=i)
+        hook.insert(n=i)  # written faster than they are delivered
     made[0].wait(5)
     since = cluster.mark()
     reply = hooks.pause(cluster["b"])
