@@ -232,7 +232,7 @@ static enum err tell_index(struct fanout_rows *r)
     return err;
 }
 
-static enum err insert(struct fanout_rows *r)
+static enum err insert_rows(struct fanout_rows *r)
 {
     bson_t *reply = NULL;
     enum err err, end;
@@ -255,7 +255,7 @@ static enum err insert(struct fanout_rows *r)
 static enum err flush(struct fanout_rows *r)
 {
     if (r->n && r->err == OK)
-        r->err = insert(r);
+        r->err = insert_rows(r);
     else if (r->err)
         (void)keep_all(r, r->err);
     bson_destroy(&r->cmd);
