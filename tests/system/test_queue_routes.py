@@ -1,5 +1,6 @@
 """The routes of deliveries and of their queue, with real workers and a real
-receiver, on MongoDB alone and with Redis: the log, replay, dead letters, pause, statistics, tests of webhooks."""
+receiver, on both claim paths: the log, replay, dead letters, pause, statistics,
+tests of webhooks."""
 
 from __future__ import annotations
 
