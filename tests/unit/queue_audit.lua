@@ -1,4 +1,4 @@
--- queue_audit  ARGV: T, lowest cap, highest cap since the last change
+-- queue_audit  ARGV: T, lowest cap, highest cap, len (not looked at) or ''
 -- walks all of a queue; gives '' or what is wrong
 local T, low, high = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = redis.call('TIME')
@@ -53,7 +53,7 @@ for _, id in ipairs(keys(J)) do
     jobs[id], n_jobs = j, n_jobs + 1
 end
 local len = tonumber(redis.call('HGET', T .. ':meta', 'len') or '0')
-if len ~= n_jobs then return 'len ' .. len .. ', jobs ' .. n_jobs end
+if len ~= n_jobs and ARGV[4] ~= 'len' then return 'len ' .. len .. ', jobs ' .. n_jobs end
 for _, set in ipairs({ACT, DLY}) do
     for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
         if not jobs[id] then return id .. ': in ' .. set .. ', no job' end

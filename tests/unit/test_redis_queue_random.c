@@ -57,7 +57,9 @@ static struct index_job random_job(void)
         .ord = ordered ? 1000 + (int64_t)n : 0,
         .delay_ms = chance(4) == 0 ? (ms)chance(20) : 0,
         .once = once,
-        .limit = hook == 2 ? 3 : hook == 3 ? 20 : 0,
+        .limit = hook == 2   ? 3
+                 : hook == 3 ? 20
+                             : 0,
         .window_ms = 30};
 }
 
@@ -238,6 +240,5 @@ int main(void)
     };
 
     redis_setup();
-    return cmocka_run_group_tests_name("redis_queue_random", tests, NULL,
-                                       NULL);
+    return cmocka_run_group_tests_name("redis_queue_random", tests, NULL, NULL);
 }
