@@ -240,6 +240,21 @@ static void row_that_is_listed_as_another_is_listed_anew(void **state)
     assert_str(world_got(c, &k).job.id, id.p);
 }
 
+static void webhook_of_the_row_is_not_looked_for_elsewhere(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1, .disabled = true});
+    id = world_put(c, &(struct put){.hook = 1});
+    paths_open(c, PATHS_ID);
+    plant(c, id, STR("nobody"), STR("nobody"));
+    world_none(c, &k);
+    assert_false(is_listed(c, id));
+    assert_false(has_job(c, id));
+}
+
 /* Else it would be started by a write that may be lost. */
 static void test_that_is_listed_as_a_delivery_is_not_started(void **state)
 {
@@ -343,6 +358,7 @@ int main(void)
         IN_REDIS(ids_that_no_row_can_have_are_removed),
         IN_REDIS(jobs_without_a_row_are_passed_over),
         IN_REDIS(row_that_is_listed_as_another_is_listed_anew),
+        IN_REDIS(webhook_of_the_row_is_not_looked_for_elsewhere),
         IN_REDIS(test_that_is_listed_as_a_delivery_is_not_started),
         IN_REDIS(changed_limit_is_learnt_with_the_next_claim),
         IN_REDIS(disabled_webhook_is_held_a_minute),
