@@ -148,19 +148,16 @@ static void older_row_that_the_index_lacks_comes_first(void **state)
 
 /* ---- what no program of ours has put there */
 
-/* A job of the index of which nobody has told it */
+/* A job of the index that no program of ours would list so */
 static void plant(struct ctx *c, str id, str lim, str group)
 {
-    (void)PATHS_ASK(c, STR("HSET"), paths_key(c, "j:", id), STR("m"), lim,
-                    STR("g"), group, STR("sc"), STR("5"), STR("o"), STR("1"));
-    (void)PATHS_ASK(c, STR("ZADD"), paths_key(c, "w:", group), STR("5"), id);
-    if (!str_eq(group, lim))
-        (void)PATHS_ASK(c, STR("ZADD"), paths_key(c, "e:", lim), STR("5"),
-                        group);
-    (void)PATHS_ASK(c, STR("HSET"), paths_key(c, "l:", lim), STR("r"), STR("1"),
-                    STR("e"), STR("1"), STR("b"), STR("1"), STR("ls"),
-                    STR("1"));
-    (void)PATHS_ASK(c, STR("ZADD"), STR("t:q:webhook:r"), STR("0"), lim);
+    const struct index_job one = {
+        .id = id, .lim = lim, .group = group, .ord = 1};
+    enum index_seat seat;
+
+    assert_int_equal(
+        index_enqueue(c, QUEUE_WEBHOOK, INDEX_BY_SWEEP, &one, 1, &seat),
+        INDEX_DONE);
 }
 
 static int64_t foreign_seen(void)
@@ -238,6 +235,21 @@ static void row_that_is_listed_as_another_is_listed_anew(void **state)
     }
     world_list(c, id);
     assert_str(world_got(c, &k).job.id, id.p);
+}
+
+static void webhook_of_the_row_is_not_looked_for_elsewhere(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1, .disabled = true});
+    id = world_put(c, &(struct put){.hook = 1});
+    paths_open(c, PATHS_ID);
+    plant(c, id, STR("nobody"), STR("nobody"));
+    world_none(c, &k);
+    assert_false(is_listed(c, id));
+    assert_false(has_job(c, id));
 }
 
 /* Else it would be started by a write that may be lost. */
@@ -343,6 +355,7 @@ int main(void)
         IN_REDIS(ids_that_no_row_can_have_are_removed),
         IN_REDIS(jobs_without_a_row_are_passed_over),
         IN_REDIS(row_that_is_listed_as_another_is_listed_anew),
+        IN_REDIS(webhook_of_the_row_is_not_looked_for_elsewhere),
         IN_REDIS(test_that_is_listed_as_a_delivery_is_not_started),
         IN_REDIS(changed_limit_is_learnt_with_the_next_claim),
         IN_REDIS(disabled_webhook_is_held_a_minute),
