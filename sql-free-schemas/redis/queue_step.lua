@@ -1,8 +1,8 @@
 #!lua
 -- queue_step  KEYS: dataset, meta
 -- ARGV: dataset id, T, token, lease ms, want (1 or 0), woken (1 or 0), and of
--- a claimed job that ended: id, token, done | retry | back, delay ms,
--- same | ok | failed, hold ms
+-- a claimed job that ended: id, token, done | gone | retry | back,
+-- delay ms, same | ok | failed, hold ms
 -- tells what became of that job, then claims one under `token`
 -- gives '' | OK | GONE | LOST of the first, ms until something may be due (-1:
 -- not known), subscribers met whose limit was reached, and of a claimed job:
@@ -40,26 +40,24 @@ local function finish(id, token, verdict, delay, health, ms)
     if not (lim and group) then return 'GONE' end
     if j[1] ~= token then return 'LOST' end
     local s = load(lim)
-    if verdict == 'done' then
-        leave(id, s, group)
-        at('DEL', key)
-        gone = gone + 1
-        -- it had room before: its place in r is what it was
-        if judge(s, health, ms) and s.r == '1' and group == lim and
-            s.n + 1 < cap then
-            return 'OK'
-        end
-        if group ~= lim then seat_group(s, group) end
-    else
-        j = job(id)
-        leave(id, s, group)
-        if verdict == 'back' and j then refund(j, s) end
-        judge(s, health, ms)
-        if j then again(id, j, s, tonumber(delay)) else at('DEL', key) end
+    if verdict ~= 'done' then j = job(id) end -- all of it
+    leave(id, s, group)
+    local calm = judge(s, health, ms)
+    if j and (verdict == 'back' or verdict == 'gone') then refund(j, s) end
+    if j and (verdict == 'back' or verdict == 'retry') then
+        again(id, j, s, tonumber(delay))
+        seat(s)
+        return 'OK'
     end
+    at('DEL', key)
+    gone = gone + 1
+    -- it had room before: its place in r is what it was
+    if calm and s.r == '1' and group == lim and s.n + 1 < cap then
+        return 'OK'
+    end
+    if group ~= lim then seat_group(s, group) end
     seat(s)
-    if s.x and verdict == 'done' and s.n == 0 and
-        at('EXISTS', W .. lim, E .. lim) == 0 then
+    if s.x and s.n == 0 and at('EXISTS', W .. lim, E .. lim) == 0 then
         at('DEL', s.key) -- such a subscriber has but one job
         subs[lim] = nil
     end

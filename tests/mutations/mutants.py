@@ -330,13 +330,13 @@ MUTANTS = [
     Mutant(
         "a younger row starts beside an older one",
         COORD + "queue.c",
-        't->out->job.ordered ? check_order(c, t, job) : TURN_GOT',
-        'TURN_GOT',
+        'if (!row->ordered)\n        return TURN_GOT;',
+        'return TURN_GOT;',
         "test_queue_order",
     ),
     Mutant(
         "a replayed row starts beside a younger one",
-        COORD + "queue.c",
+        COORD + "queue_order.c",
         'job->replays > 0',
         'false',
         "test_queue_order",
@@ -345,7 +345,7 @@ MUTANTS = [
         "unknown webhooks are deleted ones",
         COORD + "queue.c",
         'enum err err = webhook_get(c, job->subscriber, &row);',
-        'enum err err = webhook_get(c, job->subscriber, &row);\n    err = err ? err : ERR_WEBHOOK_NOT_FOUND;',
+        'enum err err = webhook_get(c, job->subscriber, &row);\n\n    err = err ? err : ERR_WEBHOOK_NOT_FOUND;',
         "test_queue_recover",
     ),
     Mutant(
@@ -399,7 +399,7 @@ MUTANTS = [
     ),
     Mutant(
         "the charge of a row that was lost stays",
-        COORD + "queue.c",
+        COORD + "queue_turns.c",
         "if (take_back(c, t, job) != OK)",
         "if (false)",
         "test_queue",
@@ -578,7 +578,7 @@ MUTANTS = [
     Mutant(
         "index charges what did not run",
         LUA + "queue_step.lua",
-        "if verdict == 'back' and j then refund(j, s) end",
+        "if j and (verdict == 'back' or verdict == 'gone') then refund(j, s) end",
         "",
         "test_redis_queue",
     ),
@@ -686,6 +686,35 @@ MUTANTS = [
         "if s.all or s.r ~= '1' or new[list('ZRANGE', W .. lim, '0', '0')[1]] then",
         "if s.all or s.r ~= '1' then",
         "test_redis_queue",
+    ),
+    # events told beside the requests
+    Mutant(
+        "index used while Redis is away",
+        "fcgi-app/cluster.c",
+        "k->redis_seen && k->usable &&",
+        "",
+        "test_cluster",
+    ),
+    Mutant(
+        "hints for a Redis that is away",
+        "fcgi-app/hints.c",
+        "if (c->index[0]) hint_push(c, ids, n);",
+        "hint_push(c, ids, n);",
+        "test_hints",
+    ),
+    Mutant(
+        "hints beyond the room for them",
+        "fcgi-app/hints.c",
+        "if (n > room) n = room;",
+        "",
+        "test_hints",
+    ),
+    Mutant(
+        "hint of a change that was none",
+        "lib/data/change.c",
+        "if (err == OK && w.at_row) note_committed(c, &w);",
+        "if (err == OK) note_committed(c, &w);",
+        "test_change_committed",
     ),
 ]
 

@@ -1,5 +1,6 @@
 """The routes of deliveries and of their queue, with real workers and a real
-receiver: the log, replay, dead letters, pause, statistics, tests of webhooks."""
+receiver, on both claim paths: the log, replay, dead letters, pause, statistics,
+tests of webhooks."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ from hooks import (
     stats,
     wait_deliveries,
 )
+from paths import on, wait_path
 from receiver import Receiver
 from test_metrics import scrape, value
 
 SETTINGS = LOOPBACK | {
     "workers": True,
-    "REDIS_URL": "none",
     "WEBHOOK_TIMEOUT": "2000",
     "WEBHOOK_CONNECT_TIMEOUT": "1000",
     "FCGI_THREADS": "8",
@@ -53,12 +54,20 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def api(servers):
-    with Instance(servers, **SETTINGS) as instance:
+def api(servers, path):
+    with begun(servers, path) as instance:
         wait_until(
             "the queue is counted", lambda: queue(instance)["healthy"], 30
         )
         yield instance
+
+
+def begun(servers, path: str) -> Instance:
+    """It claims that way."""
+    instance = Instance(servers, **SETTINGS | on(path))
+    with servers.client() as client:
+        wait_path(client[instance.database], path)
+    return instance
 
 
 @pytest.fixture
@@ -292,9 +301,9 @@ def test_state_counts_what_there_is(api, collection, hook):
     assert health["components"]["webhooks"]["status"] == "healthy"
 
 
-def test_oldest_and_breakers_are_figures(servers, receiver, collection):
+def test_oldest_and_breakers_are_figures(servers, path, receiver, collection):
     """Ten failures in a row open it; what waits behind it grows old."""
-    with Instance(servers, **SETTINGS) as api:
+    with begun(servers, path) as api:
         one = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 12)
         wait_deliveries(api, one, "dead", 10)
@@ -312,8 +321,8 @@ def test_oldest_and_breakers_are_figures(servers, receiver, collection):
         assert queue(api)["oldestWaitingMs"] > 1000
 
 
-def test_statistics_survive_restarts(servers, receiver, collection):
-    with Instance(servers, **SETTINGS) as api:
+def test_statistics_survive_restarts(servers, path, receiver, collection):
+    with begun(servers, path) as api:
         good = register(api, receiver.url(f"/ok/{collection}"), collection)
         bad = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 3)
@@ -379,15 +388,15 @@ def test_test_is_sent_at_once_and_told(api, receiver, collection, hook):
 
 
 @pytest.mark.parametrize(
-    "path, code, error",
+    "mode, code, error",
     [
         ("/status/500", 500, "http-status"),
         ("/redirect", 302, "http-status"),
         ("/tarpit", None, "timeout"),
     ],
 )
-def test_test_that_fails_is_told(api, receiver, collection, hook, path, code, error):
-    one = hook(f"{path}/{collection}")
+def test_test_that_fails_is_told(api, receiver, collection, hook, mode, code, error):
+    one = hook(f"{mode}/{collection}")
     reply = try_it(api, one)
     assert (reply.status, reply.code()) == (502, "DELIVERY_FAILED"), reply.body
     body = reply.json()
@@ -395,7 +404,7 @@ def test_test_that_fails_is_told(api, receiver, collection, hook, path, code, er
     told = body["data"]["delivery"]
     assert (told["statusCode"], told["error"]) == (code, error)
     assert body["data"]["payload"]["event"] == "test"
-    assert len(receiver.wait(1, f"{path}/{collection}")) == 1  # one try
+    assert len(receiver.wait(1, f"{mode}/{collection}")) == 1  # one try
     (row,) = deliveries(api, one, "status=dead")
     assert row["event"] == "test" and row["deliveryId"] == told["deliveryId"]
     assert dead_letters(api, f"webhookId={one}")["total"] == 0
@@ -421,7 +430,7 @@ def test_test_answered_410_disables_nothing(api, receiver, collection, hook):
 
 def test_test_to_a_denied_address_is_told(servers, receiver, collection):
     """The address was allowed when the webhook was stored."""
-    with Instance(servers, **SETTINGS) as api:
+    with Instance(servers, **SETTINGS, **on("mongodb")) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         api.stop_workers()
         api.env["WEBHOOK_ALLOW_CIDRS"] = "10.0.0.0/8"
@@ -451,7 +460,7 @@ def test_test_whose_worker_dies_is_told(api, receiver, collection, hook):
 
 
 def test_test_without_workers_is_taken_back(servers, receiver, collection):
-    with Instance(servers, **SETTINGS | {"workers": False}) as api:
+    with Instance(servers, **SETTINGS | on("mongodb") | {"workers": False}) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         begun = time.monotonic()
         reply = try_it(api, one)
@@ -469,7 +478,7 @@ def cancelled(api, one: str) -> bool:
 
 
 def test_test_that_nobody_waits_for_is_taken_back(servers, receiver, collection):
-    with Instance(servers, **SETTINGS | {"workers": False}) as api:
+    with Instance(servers, **SETTINGS | on("mongodb") | {"workers": False}) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         c = api.connect()
         c.request("POST", f"/api/webhooks/{one}/test", body=b"")
@@ -480,7 +489,7 @@ def test_test_that_nobody_waits_for_is_taken_back(servers, receiver, collection)
 
 
 def test_test_while_the_server_stops_is_taken_back(servers, receiver, collection):
-    settings = SETTINGS | {"workers": False, "DRAIN_DELAY_MS": "300"}
+    settings = SETTINGS | on("mongodb") | {"workers": False, "DRAIN_DELAY_MS": "300"}
     with Instance(servers, **settings) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         got = []
@@ -578,7 +587,7 @@ def test_webhooks_that_cannot_be_read_are_a_warning(servers, collection, db):
 def test_answers_come_while_mongodb_hangs():
     own = Servers()
     try:
-        with Instance(own, **SETTINGS) as api:
+        with Instance(own, **SETTINGS, **on("mongodb")) as api:
             wait_until("it is counted", lambda: queue(api)["healthy"], 30)
             own.mongod.signal(signal.SIGSTOP)
             try:

@@ -203,8 +203,14 @@ static void what_did_not_run_costs_no_limit(void **state)
     (void)state;
     PUT(.id = "a", .lim = "w", .limit = 1);
     ASSERT_GOT(index_claim("1", NULL), "a");
+    PUT(.id = "b", .lim = "w", .ts = 1, .limit = 1);
+    ASSERT_NONE(index_claim("2", NULL)); /* held until the grant is old */
     t = index_told_of("a", "1", INDEX_BACK);
     assert_true(index_tell(&t));
+    ASSERT_GOT(index_claim("2", NULL), "a");
+    t = index_told_of("a", "2", INDEX_GONE);
+    assert_true(index_tell(&t));
+    PUT(.id = "a", .lim = "w", .limit = 1);
     ASSERT_GOT(index_claim("2", NULL), "a");
     assert_int_equal(index_recover(index_c, QUEUE_WEBHOOK, STR("2"), &n),
                      INDEX_DONE);
