@@ -292,7 +292,7 @@ def test_the_limit_of_a_webhook_is_exact_over_instances(stack, path, receiver):
         took = times[-1] - times[0]
         print(f"100 deliveries of 20/s took {took:.2f} s")
         assert took < 5 / 0.95 + 1
-        check_path(cluster.db, path)
+        check_path(cluster.servers, cluster.db, path)
 
 
 def test_failing_and_hanging_receivers_leave_the_others_alone(

@@ -66,7 +66,7 @@ def cluster(shared, path, request):
         changes = job_changes(shared.servers, shared.database, since)
         check_rows(changes)
         check_groups(leases_of(changes))
-        check_path(shared.db, path)
+        check_path(shared.servers, shared.db, path)
         if path == "redis":
             wait_index(shared.servers, shared.database, check_index)
             wait_index(shared.servers, shared.database, check_index_empty)
@@ -291,7 +291,7 @@ def test_sigterm_leaves_nothing_leased(stack, path, receiver):
         changes = job_changes(stack, cluster.database)
         check_rows(changes)
         assert {x.how for x in leases_of(changes)} == {"finished", "back"}
-        check_path(cluster.db, path)
+        check_path(cluster.servers, cluster.db, path)
         if path == "redis":
             wait_index(stack, cluster.database, check_index_empty)
 

@@ -183,15 +183,13 @@ def test_hung(cluster, stack, flow, receiver):
         receiver.answer(hook.path, "tarpit", "ok")
         hook.insert()
         (request,) = hook.wait(1)
+        pid = sender(cluster[request.headers["x-instance-id"]], receiver, request)
         stack.redis.pause()
+        with flow.cause():
+            os.kill(pid, signal.SIGKILL)
         flow.goes_on("it hangs")
         cluster.wait_mode("degraded")
-        begun = time.monotonic()
-        api = cluster[request.headers["x-instance-id"]]
-        with flow.cause():
-            os.kill(sender(api, receiver, request), signal.SIGKILL)
         again = hook.wait(2)[1]
-        assert again.t - begun < SOON
         assert again.headers["webhook-id"] == request.headers["webhook-id"]
         stack.redis.cont()
         flow.claims("redis")
@@ -368,12 +366,15 @@ def test_foreign_keys(cluster, stack, flow):
             for hook in flow.hooks:
                 for words in foreign(cluster, hook, i):
                     stack.redis_cli(*words)
-            flow.goes_on("keys are of other kinds", 45)
+            time.sleep(0.5)  # some turns
         for hook in flow.hooks:
             for words in nonsense(cluster, hook):
                 stack.redis_cli(*words)
-        flow.goes_on("members mean nothing", 45)
+        flow.goes_on("it is full of nonsense", 60)
         flow.claims("redis")
+        stack.redis_cli("DEL", f"{cluster.database}:q:webhook:j:nojob")
+    told = read_index(stack, cluster.database).meta
+    assert int(told["foreign"]) > 10, "they are counted"
 
 
 # ---- what is promised of all

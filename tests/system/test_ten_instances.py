@@ -111,12 +111,12 @@ class Burst:
         wait_index(servers, prefix, check_index_empty, 30)
 
 
-def test_without_faults_nothing_is_lost_and_nothing_is_double(ten, receiver):
+def test_without_faults_nothing_is_lost_and_nothing_is_double(ten, own, receiver):
     with Burst(ten, receiver, DELIVERIES, WEBHOOKS) as burst:
         wait_until("they come", lambda: burst.count() > 100)
     by = {r.headers["x-instance-id"] for r in receiver.requests()}
     assert by == set(ten.ids)
-    check_path(ten.db, "redis")
+    check_path(own, ten.db, "redis")
 
 
 def test_redis_killed_in_the_middle(ten, own, receiver):

@@ -41,8 +41,7 @@ static void walk_meets_each_row_and_begins_again(void **state)
     int64_t all = 0, n;
     int turns = 0;
 
-    world_fill(c, (struct put){.hook = 1}, 0, 1700);
-    c->index = HOME_ID;
+    fill_unknown(c, 1700);
     (void)mongod_do(c,
                     BCON_NEW("update", "_jobs", "updates", "[", "{", "q", "{",
                              "}", "u", "{", "$set", "{", "enq", HOME_ID,
