@@ -59,7 +59,7 @@ UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
 BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
 	$(B)/tests/bench/lock_bench $(B)/tests/bench/queue_bench \
-	$(B)/tests/bench/index_bench
+	$(B)/tests/bench/index_bench $(B)/tests/bench/wake_bench
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
@@ -180,7 +180,10 @@ platform: all $(PLATFORM) ## behaviours of libraries and servers we lean on
 	@tests/unit/run.sh $(PLATFORM)
 	@$(PY) -m pytest -q -p no:cacheprovider tests/platform
 
-bench: setup ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
+bullmq: ## what the benchmark holds deliveries against, for that alone
+	@tests/bench/bullmq/install.sh build/bullmq
+
+bench: setup bullmq ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
 	@$(MAKE) --no-print-directory -s all $(BENCH)
 	@$(PY) tests/bench/bench.py
 

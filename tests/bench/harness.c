@@ -10,10 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <hiredis/hiredis.h>
 #include <mongoc/mongoc.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
+#include "lib/coord/rds_target.h"
 #include "lib/data/mongo.h"
 
 enum {
@@ -55,6 +57,20 @@ void bench_begin(ms most)
 {
     ctx_reset(&bench.ctx);
     bench.ctx.deadline = clock_mono_ms() + most;
+}
+
+struct redisContext *bench_redis(void)
+{
+    struct rds_target target;
+    redisContext *r;
+    char text[256];
+
+    snprintf(text, sizeof text, "%s", bench.conf->redis_url);
+    if (!rds_target_of(bench.conf, &target) || !rds_target_read(&target, text))
+        return NULL;
+    r = target.path ? redisConnectUnix(target.path)
+                    : redisConnect(target.host, target.port);
+    return r && !r->err ? r : NULL;
 }
 
 bool bench_good(const char *what, enum err err)

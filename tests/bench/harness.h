@@ -43,5 +43,9 @@ void bench_open(size_t arena_max, ms most);
 bool bench_open_mongo(size_t arena_max, ms most);
 void bench_begin(ms most);
 
+/* A connection by hiredis alone; NULL: none. A url with a database is for
+ * others. */
+struct redisContext *bench_redis(void);
+
 /* What went wrong, on stderr. Returns err == OK. */
 bool bench_good(const char *what, enum err err);

@@ -12,7 +12,6 @@
 
 #include "lib/base/conf.h"
 #include "lib/coord/lock.h"
-#include "lib/coord/rds_target.h"
 #include "tests/bench/harness.h"
 
 enum {
@@ -60,20 +59,13 @@ static redisReply *ask(int n, const char **words)
 static bool open_raw(int i)
 {
     const char *load[] = {"SCRIPT", "LOAD", "return 1"};
-    struct rds_target target;
-    char text[256];
     redisReply *r;
 
     snprintf(job.name, sizeof job.name, "bench:%d", i);
-    snprintf(text, sizeof text, "%s", bench.conf->redis_url);
-    if (!rds_target_of(bench.conf, &target) || !rds_target_read(&target, text))
-        return false;
-    job.redis = target.path ? redisConnectUnix(target.path)
-                            : redisConnect(target.host, target.port);
-    if (!job.redis || job.redis->err)
-        return false;
-    r = ask(3, load);
-    freeReplyObject(r);
+    job.redis = bench_redis();
+    r = job.redis ? ask(3, load) : NULL;
+    if (r)
+        freeReplyObject(r);
     return r != NULL;
 }
 
