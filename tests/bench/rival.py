@@ -4,7 +4,9 @@ As many jobs, at a time, with the same headers and body, signed for each
 attempt, to the same receiver through kept connections, and the same number of
 tries. What it does not do: BullMQ has its jobs in Redis alone (ours are rows in
 MongoDB, and stay there as the log of deliveries; its jobs are removed when they
-are done, the cheapest way), and nobody has a limit or a turn of his own."""
+are done, the cheapest way), and nobody has a limit or a turn of his own. With
+"rows" its worker also keeps a row in MongoDB for each delivery, by the npm
+package mongodb: findOneAndUpdate before the request, updateOne after it."""
 
 from __future__ import annotations
 
@@ -32,8 +34,7 @@ from world import World
 HERE = Path(__file__).resolve().parent
 MODULES = ROOT / "build" / "bullmq"
 PROCESSES = (1, 2, 5)
-TARGET = 1
-JOBS_A_SECOND = 6000  # more than are done
+JOBS_A_SECOND, ROWS_A_SECOND = 15000, 6000  # more than are done
 # each client adds its own, and each attempt has others
 OWN = {"host", "accept", "connection", "content-length"}
 NEW = {"x-delivery-id", "x-attempt-number", "x-delivery-timestamp"}
@@ -102,10 +103,13 @@ class Rival:
             self.what = {
                 "redis": str(self.world.servers.redis_path),
                 "prefix": "bench-bullmq",
+                "database": "bench_bullmq_rows",
+                "rows": "",
                 "secret": row["secret"],
                 "headers": {NAMES.get(k, k): ours.headers[k] for k in fixed},
                 "body": ours.body.decode(),
             }
+            fleet.rest()
             file = self.write(receiver.url("/other"))
             self.fill(file, 1)
             self.start(file, 1)
@@ -162,10 +166,12 @@ class Rival:
         }
         return time.monotonic(), sink.requests(), cpu
 
-    def slice(self, n: int, seconds: float) -> Slice:
+    def slice(self, n: int, seconds: float, rows: bool) -> Slice:
         sink = self.fleet.sink
+        self.what["rows"] = self.world.servers.uri if rows else ""
         file = self.write(sink.url)
-        jobs = int(JOBS_A_SECOND * (seconds + RAMP_S))
+        a_second = ROWS_A_SECOND if rows else JOBS_A_SECOND
+        jobs = int(a_second * (seconds + RAMP_S))
         self.fill(file, jobs)
         self.start(file, n)
         first = sink.requests()
@@ -203,12 +209,15 @@ class BullMQ:
     @staticmethod
     def measure(world: World, report: Report, fleet: Fleet, rival: Rival) -> None:
         for n in PROCESSES:
-            ours, other = [], []
+            ours, bare, rows = [], [], []
             for i in range(world.rounds):
                 world.progress.say(f"bullmq: round {i + 1}, {n} instances")
                 ours.append(fleet.slice(n, world.seconds))
-                other.append(rival.slice(n, world.seconds))
+                fleet.shrink(0)
+                bare.append(rival.slice(n, world.seconds, False))
+                rows.append(rival.slice(n, world.seconds, True))
             words = f"{n} x {SENDERS} at a time"
-            compare(report, f"deliveries, {words}; BullMQ", ours, other, TARGET)
             report.add_costs(f"deliveries by Redis, {words}", ours)
-            report.add_costs(f"BullMQ, {words}", other)
+            for name, other in (("BullMQ", bare), ("BullMQ with rows", rows)):
+                compare(report, f"deliveries, {words}; {name}", ours, other, None)
+                report.add_costs(f"{name}, {words}", other)

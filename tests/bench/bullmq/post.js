@@ -1,13 +1,15 @@
 /*
- * post.js FILL|WORK FILE N - deliveries through BullMQ: the same requests, as
+ * post.js fill|work FILE N - deliveries through BullMQ: the same requests, as
  * its users write them
  *
- *   fill  empties the queue and puts N jobs in it, paused
+ *   fill  empties the queue and puts N jobs in it
  *   work  says "ready", then runs N jobs at a time from the first line on stdin
  *         until stdin ends; then finishes those, and prints {done, failed}
  *
  * FILE is JSON: redis (path of a socket), prefix, url, secret, headers and body
- * of a delivery. Each attempt is signed anew; ids differ from job to job.
+ * of a delivery; rows and database: of a MongoDB in which each delivery has a
+ * row, changed before the request and after it, or "". Each attempt is signed
+ * anew; ids differ from job to job.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -15,6 +17,7 @@ import http from "node:http";
 import { createInterface } from "node:readline";
 
 import { Queue, Worker } from "bullmq";
+import { MongoClient } from "mongodb";
 
 const [mode, file, count] = process.argv.slice(2);
 const what = JSON.parse(readFileSync(file, "utf8"));
@@ -23,6 +26,11 @@ const QUEUE = "deliveries";
 const BATCH = 1000;
 const TIMEOUT_MS = 5000;
 const how = { connection: { path: what.redis }, prefix: what.prefix };
+// waited for as ours are: by the primary alone
+const client = what.rows
+  ? new MongoClient(what.rows, { writeConcern: { w: 1 } })
+  : null;
+const rows = client?.db(what.database).collection("deliveries");
 
 /* ---- a delivery */
 
@@ -45,7 +53,7 @@ function headersOf(job) {
   };
 }
 
-function deliver(job) {
+function post(job) {
   return new Promise((resolve, reject) => {
     const request = http.request(
       what.url,
@@ -66,6 +74,25 @@ function deliver(job) {
   });
 }
 
+async function deliver(job) {
+  if (!rows) return post(job);
+  const started = new Date();
+  const which = { _id: job.id, state: { $ne: "done" } };
+  const row = await rows.findOneAndUpdate(
+    which,
+    { $set: { state: "sending", started }, $inc: { starts: 1 } },
+    { returnDocument: "after" },
+  );
+  if (!row) return null;
+  const code = await post(job);
+  const attempt = { n: row.starts, at: started, ms: new Date() - started, code };
+  await rows.updateOne(
+    { _id: job.id },
+    { $set: { state: "done" }, $push: { attempts: attempt } },
+  );
+  return code;
+}
+
 /* ---- modes */
 
 function newJob() {
@@ -82,14 +109,20 @@ function newJob() {
   };
 }
 
+function rowOf(job) {
+  const { messageId, body } = job.data;
+  return { _id: job.opts.jobId, state: "waiting", messageId, body };
+}
+
 async function fill() {
   const queue = new Queue(QUEUE, how);
   await queue.obliterate({ force: true });
-  await queue.pause();
+  await rows?.deleteMany({});
   for (let left = n; left > 0; left -= BATCH) {
-    await queue.addBulk(Array.from({ length: Math.min(left, BATCH) }, newJob));
+    const jobs = Array.from({ length: Math.min(left, BATCH) }, newJob);
+    await rows?.insertMany(jobs.map(rowOf));
+    await queue.addBulk(jobs);
   }
-  await queue.resume();
   await queue.close();
 }
 
@@ -114,3 +147,4 @@ async function work() {
 }
 
 await { fill, work }[mode]();
+await client?.close();
