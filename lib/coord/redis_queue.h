@@ -107,6 +107,10 @@ enum index_result index_step(struct ctx *c, enum job_queue q,
  * whose reply was lost and for workers that died. */
 enum index_result index_recover(struct ctx *c, enum job_queue q, str token,
                                 int64_t *out_n);
+/* The same for a worker that died while it had the row: the grants stay, as
+ * its request may have been sent. */
+enum index_result index_recover_ran(struct ctx *c, enum job_queue q, str token,
+                                    int64_t *out_n);
 
 /* ---- subscribers and settings */
 
