@@ -8,10 +8,13 @@
 #include "lib/base/log.h"
 #include "lib/coord/figures.h"
 #include "lib/coord/lock.h"
-#include "lib/coord/sweep.h"
+#include "lib/coord/queue.h"
 
 enum {
     DATASET_EVERY_MS = 1000,
+    INDEX_EVERY_MS = 1000,
+    INDEX_CALLS_MS = 500, /* of waiting for Redis in a slice */
+    INDEX_JOBS_MAX = 100000,
     SCALE_EVERY_MS = 60000,
     SCALE_FIRST_MS = 10000, /* others may be starting just now */
     CLEAN_SLICE_MS = 100,
@@ -50,6 +53,108 @@ static bool dataset_slice(struct slice *s)
 
     s->out->lost = verdict == KEEPER_LOST;
     return verdict == KEEPER_MORE;
+}
+
+/* ---- the index of the queue */
+
+static ms index_every(const struct duties *d)
+{
+    (void)d;
+    return INDEX_EVERY_MS;
+}
+
+static bool is_indexed(const struct duty_input *in)
+{
+    return in->w && in->w->state.usable && in->v->dataset.home == DATASET_REDIS;
+}
+
+/* A new data set knows nothing; a pause is told at once. */
+static void note_index(struct duties *d, const struct duty_input *in, ms now)
+{
+    const char *id = is_indexed(in) ? in->v->dataset.id : "";
+    bool paused = in->v->queues[QUEUE_WEBHOOK].paused;
+
+    if (strcmp(id, d->index.id) != 0) {
+        d->index = (struct duty_index){.paused = paused};
+        snprintf(d->index.id, sizeof d->index.id, "%s", id);
+        d->next[DUTY_INDEX] = d->next[DUTY_REFILL] = now;
+    } else if (paused != d->index.paused) {
+        d->index.paused = paused;
+        d->next[DUTY_INDEX] = now;
+    }
+}
+
+/* False: no index is used now. */
+static bool index_begin(struct slice *s)
+{
+    struct ctx *c = s->in->c;
+
+    if (!*s->d->index.id)
+        return false;
+    c->rds = s->in->w->rds;
+    c->index = s->d->index.id;
+    return true;
+}
+
+static void index_end(struct slice *s)
+{
+    s->in->c->rds = NULL;
+    s->in->c->index = "";
+}
+
+/* What it does not hear now it is told in a second. */
+static bool index_slice(struct slice *s)
+{
+    const struct conf *conf = s->d->conf;
+    struct duty_index *k = &s->d->index;
+    struct index_meta meta = {
+        .paused = k->paused,
+        .cap = view_cap(s->in->v, QUEUE_WEBHOOK),
+        .max = INDEX_JOBS_MAX,
+        .limit_all = conf->webhooks_global_rate_limit_per_minute,
+        .window_ms = conf->webhook_rate_limit_window_ms + queue_slack_ms(conf),
+        .spill_over = k->swept};
+    struct index_stats stats;
+
+    if (!index_begin(s))
+        return false;
+    s->in->c->deadline = clock_mono_ms() + INDEX_CALLS_MS;
+    if (index_meta(s->in->c, QUEUE_WEBHOOK, &meta) == INDEX_DONE) {
+        k->swept = false;
+        if (index_stats(s->in->c, QUEUE_WEBHOOK, &stats) == INDEX_DONE)
+            k->stats = stats;
+    }
+    index_end(s);
+    return false;
+}
+
+/* While the index spills only the sweep adds to it, young rows too: else there
+ * would always be some left. */
+static bool refill_slice(struct slice *s)
+{
+    struct duty_index *k = &s->d->index;
+    ms young_ms = k->stats.spill ? 0 : SWEEP_YOUNG_MS;
+    struct sweep_told told;
+
+    if (!index_begin(s))
+        return false;
+    if (sweep_refill(s->in->c, QUEUE_WEBHOOK, young_ms, &told) == OK)
+        k->swept = told.over;
+    index_end(s);
+    if (k->swept && (k->stats.spill || !k->stats.complete))
+        s->d->next[DUTY_INDEX] = 0;
+    return told.more;
+}
+
+static bool overdue_slice(struct slice *s)
+{
+    int64_t n;
+
+    if (!index_begin(s))
+        return false;
+    (void)!sweep_overdue(s->in->c, QUEUE_WEBHOOK, &s->d->index.walk, &n);
+    index_end(s);
+    return false;
 }
 
 /* ---- entries of locks that have ended */
@@ -132,6 +237,8 @@ static bool figures_slice(struct slice *s)
     if (err)
         return false;
     f.rest_ms = s->d->figures_rest;
+    f.limited += s->d->index.stats.limited; /* each path for itself */
+    f.breakers += s->d->index.stats.breakers;
     err = figures_store(s->in->c, QUEUE_WEBHOOK, s->d->term, &f, &s->out->lost);
     (void)err; /* noted, and told by the caller */
     return false;
@@ -164,6 +271,9 @@ static bool dead_slice(struct slice *s)
 
 static const struct duty_row rows[] = {
     [DUTY_DATASET] = {"dataset", dataset_every, 0, dataset_slice},
+    [DUTY_INDEX] = {"index", index_every, 0, index_slice},
+    [DUTY_REFILL] = {"refill", index_every, 0, refill_slice},
+    [DUTY_OVERDUE] = {"overdue", index_every, 0, overdue_slice},
     [DUTY_LOCKS] = {"locks", locks_every, 1000, locks_slice},
     [DUTY_SCALE] = {"scale", scale_every, SCALE_FIRST_MS, scale_slice},
     [DUTY_FIGURES] = {"figures", figures_every, 0, figures_slice},
@@ -202,9 +312,11 @@ struct duty_outcome duties_turn(struct duties *d, const struct duty_input *in,
 {
     struct duty_outcome out = {false, false};
     struct slice s = {d, in, &out};
-    enum duty due = first_due(d);
+    enum duty due;
     bool more;
 
+    note_index(d, in, now);
+    due = first_due(d);
     if (d->next[due] > now)
         return out;
     more = rows[due].run(&s);

@@ -6,9 +6,14 @@
  * asks campaign_is_valid: to stop means not to begin the next.
  */
 #include "lib/coord/keeper.h"
+#include "lib/coord/redis_queue.h"
+#include "lib/coord/sweep.h"
 
 enum duty {
     DUTY_DATASET,
+    DUTY_INDEX,
+    DUTY_REFILL,
+    DUTY_OVERDUE,
     DUTY_LOCKS,
     DUTY_SCALE,
     DUTY_FIGURES,
@@ -17,8 +22,18 @@ enum duty {
     DUTY_N
 };
 
+/* The index of the queue in Redis, as the leader has it in mind. */
+struct duty_index {
+    char id[DATASET_ID_MAX]; /* of the data set; "": none is used now */
+    bool paused;             /* as it was told last */
+    bool swept;              /* the sweep found no more: it is to be told */
+    struct index_stats stats;
+    struct sweep_walk walk;
+};
+
 struct duties {
     const struct conf *conf;
+    struct duty_index index;
     struct keeper keeper;
     int64_t term;    /* whose work this is */
     ms next[DUTY_N]; /* boot clock */

@@ -1,8 +1,8 @@
 /*
  * fanout - see fanout.h
  *
- *   read by time -> subscriptions of their version -> older rows of documents
- *   whose order counts -> rows -> what is done is deleted
+ *   read by time or hint -> subscriptions of their version -> older rows of
+ * documents whose order counts -> rows -> what is done is deleted
  *
  * A row that is no event, or whose deliveries are too large to be made or
  * stored, is set aside: its `ts` moves to the end of time, where no fanout
@@ -18,15 +18,14 @@
 #include "lib/base/id.h"
 #include "lib/base/log.h"
 #include "lib/base/metrics.h"
+#include "lib/coord/fanout_filter.h"
 #include "lib/coord/fanout_rows.h"
 
 #define COLLECTION "_outbox"
-#define ASIDE_TS   INT64_C(253402300799999) /* the last ms of the year 9999 */
 
 enum {
     HALF_REPLY = 7 << 20, /* a longer reply may lack a row for want of room */
     UNKNOWN_MS = 10000,   /* of waiting for a version that nobody can read */
-    FUTURE_MS = 60000,    /* more than clocks differ by */
     LEAST_MS = 1500       /* of the deadline, to begin with one more event */
 };
 
@@ -53,7 +52,7 @@ static void set_aside(struct batch *b, const bson_t *query, ms ts,
     bson_uint32_to_string(b->aside_n++, &key, number, sizeof number);
     BCON_APPEND(&b->aside, key, "{", "q", BCON_DOCUMENT(query), "u", "{",
                 "$set", "{", "aside", BCON_DATE_TIME(ts), "ts",
-                BCON_DATE_TIME(ASIDE_TS), "}", "}", "}");
+                BCON_DATE_TIME(FANOUT_ASIDE_TS), "}", "}", "}");
     if (bson_iter_init_find(&it, query, "_id") && BSON_ITER_HOLDS_OID(&it))
         bson_oid_to_string(bson_iter_oid(&it), id);
     log_note(LOG_ERROR, "event.set_aside", "%s: %s", id, why);
@@ -138,26 +137,7 @@ static bool is_full(size_t rows, const bson_t *reply)
     return rows == FANOUT_EVENTS_MAX || reply->len > HALF_REPLY;
 }
 
-/* The first part of the share `index` of n. */
-static int32_t first_part(int index, int n)
-{
-    return (int32_t)(((int64_t)index * EVENT_PARTS + n - 1) / n);
-}
-
-/* What is old is everybody's: its own fanout may be gone. */
-static void append_share(bson_t *filter, const struct fanout_share *share)
-{
-    if (share->n <= 1)
-        return;
-    BCON_APPEND(filter, "$or", "[", "{", "part", "{", "$gte",
-                BCON_INT32(first_part(share->index, share->n)), "$lt",
-                BCON_INT32(first_part(share->index + 1, share->n)), "}", "}",
-                "{", "ts", "{", "$lt",
-                BCON_DATE_TIME(clock_server_ms() - FANOUT_OLD_MS), "}", "}",
-                "]");
-}
-
-static enum err read_batch(struct batch *b, const struct fanout_share *share)
+static enum err read_batch(struct batch *b, const struct fanout_ask *ask)
 {
     bson_t *cmd = mongo_bson(b->c), *reply, filter = BSON_INITIALIZER;
     enum err err;
@@ -165,9 +145,7 @@ static enum err read_batch(struct batch *b, const struct fanout_share *share)
 
     if (!cmd)
         return ERR_OVERLOADED;
-    BCON_APPEND(&filter, "ts", "{", "$gte", BCON_DATE_TIME(0), "$lt",
-                BCON_DATE_TIME(ASIDE_TS), "}");
-    append_share(&filter, share);
+    fanout_filter(ask, &filter);
     BCON_APPEND(cmd, "find", COLLECTION, "filter", BCON_DOCUMENT(&filter),
                 "sort", "{", "ts", BCON_INT32(1), "}", "limit",
                 BCON_INT32(FANOUT_EVENTS_MAX), "singleBatch", BCON_BOOL(true));
@@ -241,9 +219,9 @@ static void append_older(bson_t *list, const char *key, const struct event *e)
                      (int)e->collection.n);
     BCON_APPEND(list, key, "{", "collection", BCON_DOCUMENT(&collection),
                 "docId", BCON_DOCUMENT(&id), "ts", "{", "$gte",
-                BCON_DATE_TIME(0), "$lt", BCON_DATE_TIME(ASIDE_TS), "}", "$or",
-                "[", "{", "ord", "{", "$lte", BCON_INT64(place), "}", "}", "{",
-                "ord", BCON_NULL, "ts", "{", "$lte",
+                BCON_DATE_TIME(0), "$lt", BCON_DATE_TIME(FANOUT_ASIDE_TS), "}",
+                "$or", "[", "{", "ord", "{", "$lte", BCON_INT64(place), "}",
+                "}", "{", "ord", BCON_NULL, "ts", "{", "$lte",
                 BCON_DATE_TIME(place / 1000), "}", "}", "]", "}");
     bson_destroy(&id);
     bson_destroy(&collection);
@@ -332,7 +310,7 @@ static bool is_ahead(const struct batch *b, const struct event *e)
     ms age = clock_server_ms() - e->ts;
 
     return e->ver > subs_version(b->subs) &&
-           (subs_is_stale() || (age < UNKNOWN_MS && age > -FUTURE_MS));
+           (subs_is_stale() || (age < UNKNOWN_MS && age > -FANOUT_FUTURE_MS));
 }
 
 /* Takes along what is older, and finds who must wait: all behind a row that
@@ -431,10 +409,10 @@ static enum err delete_done(struct batch *b, int64_t *out_n)
     return err;
 }
 
-static enum err run(struct batch *b, const struct fanout_share *share,
+static enum err run(struct batch *b, const struct fanout_ask *ask,
                     struct fanout_batch *out)
 {
-    enum err err = read_batch(b, share), end;
+    enum err err = read_batch(b, ask), end;
 
     if (err == OK && b->n)
         err = sort_and_load(b);
@@ -461,7 +439,7 @@ enum err fanout_turn(struct ctx *c, const struct fanout_ask *ask,
     if (!b.items)
         return ERR_OVERLOADED;
     bson_init(&b.aside);
-    err = run(&b, &ask->share, out);
+    err = run(&b, ask, out);
     bson_destroy(&b.aside);
     metrics_add(METRIC_EVENTS_FANNED_OUT, 0, out->events);
     return err;

@@ -3,9 +3,12 @@
 
 #include <stdio.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/id.h"
 #include "lib/base/metrics.h"
+#include "lib/coord/index_row.h"
+#include "lib/coord/queue_inside.h"
 #include "lib/data/job.h"
 #include "lib/data/match.h"
 #include "lib/data/payload.h"
@@ -35,7 +38,11 @@ static void begin(struct fanout_rows *r)
 void fanout_rows_init(struct fanout_rows *r, struct ctx *c,
                       const struct subs *subs, struct fanout_item *items)
 {
-    *r = (struct fanout_rows){.c = c, .subs = subs, .items = items};
+    *r = (struct fanout_rows){.c = c,
+                              .subs = subs,
+                              .items = items,
+                              .index = c->index,
+                              .index_ms = FANOUT_INDEX_MS};
     ctx_init(&r->one, c->conf, ONE_BYTES);
     begin(r);
 }
@@ -75,10 +82,11 @@ static enum err judge_row(struct fanout_rows *r, const bson_t *error)
 {
     int64_t code = number_of(error, "code"), row = number_of(error, "index");
 
-    if (code == DUPLICATE_KEY)
-        return OK;
     if (row < 0 || (size_t)row >= r->n)
         return ctx_fail(r->c, ERR_INTERNAL, "Deliveries could not be stored");
+    r->state[row] = code == DUPLICATE_KEY ? FANOUT_ROW_THERE : FANOUT_ROW_NONE;
+    if (code == DUPLICATE_KEY)
+        return OK;
     mark(r, (size_t)row, is_of_the_row(code) ? FANOUT_REFUSED : FANOUT_KEPT);
     if (is_of_the_row(code))
         return OK;
@@ -111,10 +119,123 @@ static enum err keep_all(struct fanout_rows *r, enum err err)
     return err;
 }
 
-static enum err insert(struct fanout_rows *r)
+/* ---- the index is told */
+
+/* Rows of a command on their way to the index. */
+struct sending {
+    struct fanout_rows *r;
+    struct index_job jobs[INDEX_ENQUEUE_MAX];
+    size_t rows[INDEX_ENQUEUE_MAX];
+    size_t n;
+    bson_t left; /* array of _id: those it does not know */
+    uint32_t left_n;
+    bool *is_left; /* by row */
+};
+
+static void leave(struct sending *s, size_t row, str id)
+{
+    char number[16];
+    const char *key;
+
+    bson_uint32_to_string(s->left_n++, &key, number, sizeof number);
+    bson_append_utf8(&s->left, key, -1, id.p, (int)id.n);
+    s->is_left[row] = true;
+}
+
+static bool enqueue(struct fanout_rows *r, const struct sending *s,
+                    enum index_seat *seats)
+{
+    ms was = r->c->deadline, start = clock_mono_ms();
+    enum index_result result;
+
+    if (!*r->index)
+        return false;
+    if (start + r->index_ms < was)
+        r->c->deadline = start + r->index_ms;
+    result = index_enqueue(r->c, QUEUE_WEBHOOK, INDEX_BY_FANOUT, s->jobs, s->n,
+                           seats);
+    r->c->deadline = was;
+    r->index_ms -= clock_mono_ms() - start;
+    if (result != INDEX_DONE || r->index_ms <= 0)
+        r->index = "";
+    return result == INDEX_DONE;
+}
+
+static void send_jobs(struct sending *s)
+{
+    enum index_seat seats[INDEX_ENQUEUE_MAX];
+    bool done = s->n > 0 && enqueue(s->r, s, seats);
+
+    for (size_t i = 0; i < s->n; i++)
+        if (!done || seats[i] == INDEX_FULL)
+            leave(s, s->rows[i], s->jobs[i].id);
+    s->n = 0;
+}
+
+/* One that is there already may be known to an index that nobody reaches now,
+ * or be marked by somebody who died before he told it. */
+static void send_row(struct sending *s, size_t i, const bson_t *row, ms now)
+{
+    struct fanout_rows *r = s->r;
+    bool marked = bson_has_field(row, "enq") || r->state[i] == FANOUT_ROW_THERE;
+
+    if (r->state[i] == FANOUT_ROW_NONE || !marked)
+        return;
+    s->rows[s->n] = i;
+    if (!index_row_read(r->c->conf, r->subs, row, now, &s->jobs[s->n]))
+        leave(s, i, queue_text(row, "_id"));
+    else if (++s->n == INDEX_ENQUEUE_MAX)
+        send_jobs(s);
+}
+
+/* By a majority, as the insert: the event is deleted after it. */
+static enum err unmark(struct sending *s)
+{
+    struct fanout_rows *r = s->r;
+    bson_t *cmd = mongo_bson(r->c), *reply;
+    enum err err = cmd ? OK : ERR_OVERLOADED;
+
+    if (cmd)
+        BCON_APPEND(cmd, "update", "_jobs", "updates", "[", "{", "q", "{",
+                    "_id", "{", "$in", BCON_ARRAY(&s->left), "}", "open",
+                    BCON_BOOL(true), "}", "u", "{", "$unset", "{", "enq", "",
+                    "}", "}", "multi", BCON_BOOL(true), "}", "]");
+    if (cmd)
+        err = mongo_write_majority(r->c, cmd, &reply);
+    for (size_t i = 0; err && i < r->n; i++)
+        if (s->is_left[i])
+            mark(r, i, FANOUT_KEPT);
+    return err;
+}
+
+static enum err tell_index(struct fanout_rows *r)
+{
+    struct sending s = {.r = r};
+    ms now = clock_server_ms();
+    bson_t list, row;
+    bson_iter_t it;
+    enum err err = OK;
+    size_t i = 0;
+
+    s.is_left = ctx_alloc(r->c, r->n * sizeof *s.is_left);
+    if (!s.is_left)
+        return keep_all(r, ERR_OVERLOADED);
+    bson_init(&s.left);
+    if (mongo_reply_doc(&r->cmd, "documents", &list) &&
+        bson_iter_init(&it, &list))
+        while (mongo_next_doc(&it, &row))
+            send_row(&s, i++, &row, now);
+    send_jobs(&s);
+    if (s.left_n > 0)
+        err = unmark(&s);
+    bson_destroy(&s.left);
+    return err;
+}
+
+static enum err insert_rows(struct fanout_rows *r)
 {
     bson_t *reply = NULL;
-    enum err err;
+    enum err err, end;
 
     bson_append_array_end(&r->cmd, &r->list);
     BSON_APPEND_BOOL(&r->cmd, "ordered", false);
@@ -124,7 +245,9 @@ static enum err insert(struct fanout_rows *r)
     if (bson_has_field(reply, "writeConcernError"))
         return keep_all(r, ERR_DB_UNAVAILABLE);
     ctx_forgive(r->c); /* the first of the errors; all are looked at here */
-    return judge(r, reply);
+    err = judge(r, reply);
+    end = tell_index(r);
+    return err ? err : end;
 }
 
 /* After one in vain nothing is sent any more: it would come before what is
@@ -132,7 +255,7 @@ static enum err insert(struct fanout_rows *r)
 static enum err flush(struct fanout_rows *r)
 {
     if (r->n && r->err == OK)
-        r->err = insert(r);
+        r->err = insert_rows(r);
     else if (r->err)
         (void)keep_all(r, r->err);
     bson_destroy(&r->cmd);
@@ -180,7 +303,7 @@ static enum err group_of(struct ctx *c, const struct webhook *w,
 }
 
 static enum err make_row(struct ctx *c, const struct webhook *w,
-                         const struct event *e, bson_t **out)
+                         const struct event *e, const char *index, bson_t **out)
 {
     char event_id[ID_OBJECT_MAX], id[JOB_ID_MAX], message[JOB_MESSAGE_ID_MAX];
     struct payload p = {.event = e,
@@ -193,6 +316,7 @@ static enum err make_row(struct ctx *c, const struct webhook *w,
                         .cls = job_class(w->priority),
                         .ts = e->ts,
                         .tries_max = w->max_retries + 1,
+                        .enq = str_of(index),
                         .event = str_of(event_name(e->kind)),
                         .collection = e->collection,
                         .doc_id = &e->doc_id};
@@ -226,6 +350,7 @@ static enum err append(struct fanout_rows *r, size_t i, const bson_t *row)
     (void)snprintf(key, sizeof key, "%zu", r->n);
     if (!BSON_APPEND_DOCUMENT(&r->list, key, row))
         return ctx_no_memory(r->c);
+    r->state[r->n] = FANOUT_ROW_MADE;
     r->owner[r->n++] = i;
     r->bytes += bytes;
     return OK;
@@ -238,7 +363,7 @@ static enum err add_row(struct fanout_rows *r, size_t i,
     enum err err;
 
     ctx_reset(&r->one);
-    err = make_row(&r->one, w, &r->items[i].event, &row);
+    err = make_row(&r->one, w, &r->items[i].event, r->index, &row);
     if (err)
         return ctx_fail(r->c, err, "%s", r->one.reason);
     return append(r, i, row);

@@ -283,20 +283,3 @@ enum err sweep_dead(struct ctx *c, enum job_queue q, int64_t most,
                  (long long)*out_n, (long long)most);
     return err;
 }
-
-enum err sweep_refill(struct ctx *c, enum job_queue q, int64_t *out_n,
-                      bool *out_more)
-{
-    (void)c, (void)q;
-    *out_n = 0;
-    *out_more = false;
-    return OK;
-}
-
-enum err sweep_overdue(struct ctx *c, enum job_queue q, struct sweep_walk *walk,
-                       int64_t *out_n)
-{
-    (void)c, (void)q, (void)walk;
-    *out_n = 0;
-    return OK;
-}

@@ -17,20 +17,34 @@ enum {
 MUST_CHECK enum err sweep_dead(struct ctx *c, enum job_queue q, int64_t most,
                                int64_t *out_n);
 
+/* ---- what the index (c->index) does not know (sweep_index.c) */
+
+enum {
+    SWEEP_YOUNG_MS = 2000 /* so old a row is known to whoever made it */
+};
+
+struct sweep_told {
+    int64_t n; /* rows that the index knows now */
+    bool more; /* there are more, and room for them */
+    bool over; /* none is left */
+};
 /*
- * Open rows, older than 2 s, that the index (c->index) was not told of
- * (another `enq`, or none): it is told, oldest first, and they are marked. Rows
- * with a live lease too, after it. *out_more: there are more and room for them.
+ * Open rows, young_ms old, that the index was not told of (another `enq`, or
+ * none): it is told, those without `enq` first, each kind by age, and they are
+ * marked. Rows with a live lease come too, and may run after it. A full index,
+ * or one that does not answer, ends the slice: what it did not take is not
+ * marked.
  */
-MUST_CHECK enum err sweep_refill(struct ctx *c, enum job_queue q,
-                                 int64_t *out_n, bool *out_more);
+MUST_CHECK enum err sweep_refill(struct ctx *c, enum job_queue q, ms young_ms,
+                                 struct sweep_told *out);
 
 /* Where the walk over overdue rows goes on; zeroed: at the beginning. */
 struct sweep_walk {
     ms run_at;
-    char id[JOB_ID_MAX];
+    int64_t skip; /* rows of this time that were met */
 };
 /* The safety net: rows overdue by more than 30 s without a live lease, 500 a
- * call, are told again, whatever `enq` says. */
+ * call by their time and then from the beginning, are told again, whatever
+ * `enq` says. */
 MUST_CHECK enum err sweep_overdue(struct ctx *c, enum job_queue q,
                                   struct sweep_walk *walk, int64_t *out_n);

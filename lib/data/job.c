@@ -153,6 +153,8 @@ enum err job_row(struct ctx *c, const struct job_new *n, bson_t **out)
     BSON_APPEND_UTF8(row, "st", job_state_name(JOB_WAITING));
     BSON_APPEND_BOOL(row, "open", true);
     BSON_APPEND_DATE_TIME(row, "runAt", n->ts);
+    if (n->enq.n)
+        append_text(row, "enq", n->enq);
     BSON_APPEND_INT64(row, "tries", 0);
     BSON_APPEND_INT64(row, "max", n->tries_max);
     BSON_APPEND_INT64(row, "starts", 0);

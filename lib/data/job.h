@@ -12,10 +12,10 @@
  * Only lib/coord/queue.c moves a row. The first two states carry open: true,
  * the others endAt and exp (when the row is removed).
  *
- *   { _id, q, lim, g, ord?, cls, ts, at, st, open?, runAt, lease?{tok, by,
- *     until}, fin?, tries, max, starts, stalls, replays, once?, attempts[{n,
- * at, ms, code, error, instance}], msgId, body, sub, event, coll, docId,
- *     reason?, endAt?, exp? }
+ *   { _id, q, lim, g, ord?, cls, ts, at, st, open?, runAt, enq?, lease?{tok,
+ *     by, until}, fin?, tries, max, starts, stalls, replays, once?,
+ * attempts[{n, at, ms, code, error, instance}], msgId, body, sub, event, coll,
+ * docId, reason?, endAt?, exp? }
  *
  * `lim` is the subscriber (turns, limits, breaker), `g` what order belongs to:
  * g differs from lim exactly when order counts, and then `ord` is there.
@@ -79,6 +79,7 @@ struct job_new {
     ms ts;             /* of the event; also the first runAt */
     int64_t tries_max; /* retries and the first try */
     bool once;
+    str enq; /* data set whose index is told of it at once; empty: none is */
     str event, collection;
     const bson_value_t *doc_id; /* NULL: null */
     str body;

@@ -1,6 +1,8 @@
 /* test_fanout - events become deliveries: who gets one, and each once */
 #include <pthread.h>
 
+#include "lib/coord/fanout_filter.c"
+
 #include "tests/unit/fanout_world.h"
 
 enum {
@@ -338,7 +340,7 @@ static void version_of_nobody_holds_up_none(void **state)
     odd = event_of(1);
     odd.ver = version + 1000;
     odd.ord = 1;
-    odd.ts = ASIDE_TS - 1;
+    odd.ts = FANOUT_ASIDE_TS - 1;
     put(c, &odd);
     (void)put_new(c, 2);
     assert_int_equal(turn(c).events, 2);

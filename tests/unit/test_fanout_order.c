@@ -255,8 +255,8 @@ static void rows_of_strangers_hold_up_nobody(void **state)
     /* and from then on they are not even looked at */
     assert_int_equal(count(c, COLLECTION,
                            BCON_NEW("ts", "{", "$gte", BCON_DATE_TIME(0), "$lt",
-                                    BCON_DATE_TIME(ASIDE_TS), "}", "ver", "{",
-                                    "$lte", BCON_INT64(version), "}")),
+                                    BCON_DATE_TIME(FANOUT_ASIDE_TS), "}", "ver",
+                                    "{", "$lte", BCON_INT64(version), "}")),
                      0);
     assert_true(count(c, COLLECTION,
                       BCON_NEW("aside", "{", "$type", "date", "}")) > 50);
@@ -275,7 +275,7 @@ static void ids_of_strangers_hold_up_nobody(void **state)
     assert_int_equal(jobs(c), 1);
     assert_int_equal(
         count(c, COLLECTION,
-              BCON_NEW("ts", "{", "$lt", BCON_DATE_TIME(ASIDE_TS), "}")),
+              BCON_NEW("ts", "{", "$lt", BCON_DATE_TIME(FANOUT_ASIDE_TS), "}")),
         0);
     assert_false(turn(c).more);
 }
@@ -299,7 +299,7 @@ static void event_whose_delivery_is_refused_is_set_aside(void **state)
     assert_int_equal(
         count(c, COLLECTION,
               BCON_NEW("_id", BCON_OID(&e.id), "aside", BCON_DATE_TIME(e.ts),
-                       "ts", BCON_DATE_TIME(ASIDE_TS))),
+                       "ts", BCON_DATE_TIME(FANOUT_ASIDE_TS))),
         1);
     assert_int_equal(jobs_of(c, 1) + jobs_of(c, 3), 2);
     assert_int_equal(turn(c).events, 0);

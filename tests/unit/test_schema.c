@@ -90,7 +90,7 @@ static void all_is_made_and_counted(void **state)
     assert_int_equal(schema_apply_counted(*state, &made), OK);
     assert_made(*state);
     assert_int_equal(made.collections, 10);
-    assert_int_equal(made.indexes, 14);
+    assert_int_equal(made.indexes, 15);
     assert_int_equal(made.documents, 6);
 }
 
