@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
@@ -115,8 +116,10 @@ static void tell_board(struct coordinator *co)
             old.seen_boot ? old.clock_offset : co->stores.clock_offset;
     clock_note_offset(w.clock_offset);
     w.seen_boot = v->taken_boot;
+    snprintf(w.dataset, sizeof w.dataset, "%s",
+             redis_watch_index(watch_of(co), &v->dataset));
     board_write(co->board, &w);
-    if (w.open && (goes_on || !old.open))
+    if (w.open && (goes_on || !old.open || strcmp(w.dataset, old.dataset) != 0))
         board_poke(co->board, INT_MAX);
     subs_raise(v->subs_version);
 }
@@ -247,10 +250,18 @@ static ms campaign_maintenance(struct coordinator *co)
     return campaign_for(co, LEADER_MAINTENANCE);
 }
 
+static struct ctx *lend_index(struct coordinator *co, struct ctx *c)
+{
+    const struct view *v = last_view(co);
+
+    return v ? stores_lend(c, &co->stores, &v->dataset) : c;
+}
+
 static ms give_back(struct coordinator *co)
 {
-    return leftovers_turn(co->leftovers,
-                          stores_begin(&co->stores.calm, STORES_CALM_MS));
+    struct ctx *c = stores_begin(&co->stores.calm, STORES_CALM_MS);
+
+    return leftovers_turn(co->leftovers, lend_index(co, c));
 }
 
 /* Collections and documents that somebody dropped are made again. */
@@ -396,8 +407,9 @@ static void drain(struct coordinator *co)
         wait -= clock_boot_ms();
         rest(co, wait < left ? wait > 0 ? wait : 0 : left);
     }
-    leftovers_take_all(co->leftovers,
-                       stores_begin(&co->stores.quick, LEAVE_MS));
+    leftovers_take_all(
+        co->leftovers,
+        lend_index(co, stores_begin(&co->stores.quick, LEAVE_MS)));
 }
 
 static int leave(struct coordinator *co)

@@ -2,8 +2,12 @@
  * deliver - see deliver.h
  *
  * The token is in the board before the claim is sent and until the finish was
- * accepted or refused: whoever gives back for this process, should it die,
- * knows all it may hold.
+ * accepted or refused, and told: whoever gives back for this process, should it
+ * die, knows all it may hold.
+ *
+ * Idle it hears of work by the marker of the index in Redis, which goes to one
+ * idle worker of all instances, by a wake-up of its program, and by the timer
+ * of the board. Without the index it looks itself, in turn with the others.
  */
 #include "workers/deliver.h"
 
@@ -12,17 +16,24 @@
 #include "lib/base/clock.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
+#include "lib/coord/tally.h"
 #include "workers/deliver_judge.h"
 #include "workers/deliver_send.h"
 #include "workers/places.h"
 #include "workers/roles.h"
+#include "workers/waiter.h"
 #include "workers/worker.h"
 
 enum {
     LOOK_EVERY_MS = 250, /* by one idle worker of the program */
+    NET_MS = 1000,       /* the same with an index: under a lost marker */
     LOOK_LEAST_MS = 10,
-    CLAIM_MS = 3000, /* a claim with all its looks */
-    TELL_MS = 2000,  /* one try to tell what came of a job */
+    MARKER_SECONDS = 2,
+    IDLE_CALL_MS = 1000, /* what is done between two jobs */
+    SETTLE_MS = 1000,    /* totals are added by an idle one */
+    INDEX_AWAY_MS = 100, /* then the words are read again */
+    CLAIM_MS = 3000,     /* a claim with all its looks */
+    TELL_MS = 2000,      /* one try to tell what came of a job */
     TELL_AGAIN_MS = 100,
     AWAY_MS = 500, /* MongoDB does not answer: doubling */
     AWAY_MAX_MS = 2000,
@@ -39,6 +50,10 @@ struct deliverer {
     struct http *http;
     struct claimant k;
     struct claim claim;
+    struct waiter marker; /* a wait for it */
+    bool woken;           /* somebody counts on this one to look for work */
+    bool marked;          /* by the marker, which is to be handed on */
+    ms settle_boot, tell_boot;
 };
 
 static void limit_life(struct deliverer *d, ms more)
@@ -189,22 +204,100 @@ static void undo_claim(struct deliverer *d, const char *token)
     }
 }
 
+/* ---- the marker */
+
+static const str *marker_words(struct ctx *c, int seconds, size_t *out_n,
+                               size_t *out_key)
+{
+    *out_key = 1;
+    return index_wait_words(c, QUEUE_WEBHOOK, seconds, out_n);
+}
+
+/* Another idle worker gets it. */
+static void hand_marker_on(struct deliverer *d)
+{
+    struct ctx *c = &d->w.ctx;
+    struct rds_reply reply;
+    size_t n, key;
+    const str *wait = marker_words(c, MARKER_SECONDS, &n, &key);
+
+    d->marked = false;
+    if (wait && rds_find(c))
+        (void)rds_call(c->rds,
+                       (str[]){STR("ZADD"), wait[key], STR("0"), STR("w")}, 4,
+                       clock_mono_ms() + WAITER_END_MS, &c->arena, &reply);
+}
+
+/* This one is not idle any more, or must not claim. */
+static void leave_marker(struct deliverer *d)
+{
+    struct rds_reply reply;
+
+    if (waiter_fd(&d->marker) >= 0 && waiter_end(&d->marker, &d->w.ctx, &reply))
+        d->marked = true;
+}
+
+/* ---- claims */
+
+/* What this one has learned of the time of the next job. */
+static void note_due(const struct deliverer *d, enum claim_result got)
+{
+    ms wait = d->claim.wait_ms;
+
+    if (got == CLAIM_NONE || (got == CLAIM_GOT && wait > 0))
+        board_look_by(d->w.board,
+                      clock_boot_ms() +
+                          (wait > LOOK_LEAST_MS ? wait : LOOK_LEAST_MS));
+}
+
+static enum claim_result claim(struct deliverer *d, const char *token)
+{
+    enum claim_result got;
+
+    limit_life(d, d->w.conf->webhook_timeout + LIMIT_BEYOND_MS);
+    board_claiming(d->w.board, d->w.slot, token);
+    d->k.cap = d->w.words.cap[QUEUE_WEBHOOK];
+    d->k.woken = d->woken;
+    got = queue_claim(worker_begin(&d->w, CLAIM_MS), &d->k, token, &d->claim);
+    if (!d->k.has_told)
+        board_told(d->w.board, d->w.slot);
+    if (got == CLAIM_GOT || got == CLAIM_NONE)
+        d->woken = d->marked = false; /* the index hands it on */
+    note_due(d, got);
+    return got;
+}
+
+/* There may be more for others; without an index they do not hear of it. */
+static void wake_others(struct deliverer *d)
+{
+    if (!d->claim.dataset[0])
+        board_poke(d->w.board, 1);
+    leave_marker(d);
+    if (d->marked)
+        hand_marker_on(d);
+}
+
+/* The token holds nothing any more but what the index is told later. */
+static void release(struct deliverer *d, const char *token)
+{
+    if (d->k.has_told && strcmp(d->k.told.token, token) == 0)
+        board_untold(d->w.board, d->w.slot);
+    else
+        board_idle(d->w.board, d->w.slot);
+    worker_deadline(&d->w, 0);
+}
+
 /* Looks for a job and does it; false: there is none now. */
 static bool work(struct deliverer *d)
 {
-    struct board *b = d->w.board;
-    int slot = d->w.slot;
     char token[ID_TOKEN_MAX];
     enum claim_result got;
 
     if (id_token(token) != OK)
         return false;
-    limit_life(d, d->w.conf->webhook_timeout + LIMIT_BEYOND_MS);
-    board_claiming(b, slot, token);
-    d->k.cap = d->w.words.cap[QUEUE_WEBHOOK];
-    got = queue_claim(worker_begin(&d->w, CLAIM_MS), &d->k, token, &d->claim);
+    got = claim(d, token);
     if (got == CLAIM_GOT) {
-        board_poke(b, 1); /* there may be more */
+        wake_others(d);
         worker_wait(&d->w, -1, 0);
         if (may_claim(&d->w)) /* a claim may take longer than a pause */
             deliver(d);
@@ -214,23 +307,85 @@ static bool work(struct deliverer *d)
         undo_claim(d, token);
         if (worker_must_end(&d->w))
             return false; /* its slot tells what is left to be undone */
-    } else {
-        ms wait = d->claim.wait_ms;
-
-        board_look_by(b, clock_boot_ms() +
-                             (wait > LOOK_LEAST_MS ? wait : LOOK_LEAST_MS));
+    } else if (got == CLAIM_AWAY) {
+        worker_wait(&d->w, -1, INDEX_AWAY_MS);
     }
-    board_idle(b, slot);
-    worker_deadline(&d->w, 0);
+    release(d, token);
     return got == CLAIM_GOT;
 }
 
 /* ---- the loop */
 
+/* All: at the end. Totals are added once a second else; what the index has to
+ * be told does not wait for them. */
+static void settle(struct deliverer *d, bool all)
+{
+    ms now = clock_boot_ms();
+
+    if (!all && now < (d->k.has_told ? d->tell_boot : d->settle_boot))
+        return;
+    limit_life(d, IDLE_CALL_MS + LIMIT_BEYOND_MS);
+    queue_settle_up(worker_begin(&d->w, IDLE_CALL_MS), &d->k);
+    worker_deadline(&d->w, 0);
+    if (!d->k.has_told)
+        board_told(d->w.board, d->w.slot);
+    now = clock_boot_ms();
+    d->tell_boot = now + INDEX_AWAY_MS;
+    d->settle_boot = now + SETTLE_MS;
+}
+
+static void watch_marker(struct deliverer *d)
+{
+    struct ctx *c = worker_begin(&d->w, IDLE_CALL_MS);
+
+    if (may_claim(&d->w) && c->index[0]) {
+        waiter_begin(&d->marker, c);
+        return;
+    }
+    leave_marker(d);
+    if (d->marked)
+        hand_marker_on(d);
+}
+
+/* Sleeps until there may be work, or `wait`. */
+static void doze(struct deliverer *d, ms wait)
+{
+    struct board *b = d->w.board;
+    bool may = may_claim(&d->w);
+    struct rds_reply reply;
+    unsigned ready;
+
+    settle(d, false);
+    watch_marker(d);
+    ready = worker_wait_for(&d->w,
+                            (int[]){may ? board_work_fd(b) : -1,
+                                    may ? board_timer_fd(b) : -1,
+                                    waiter_fd(&d->marker)},
+                            3, wait);
+    if (ready & 1 && board_take(board_work_fd(b)))
+        d->woken = true;
+    if (ready & 2)
+        (void)board_take(board_timer_fd(b));
+    if (ready & 4 && waiter_look(&d->marker, &d->w.ctx, &reply))
+        d->woken = d->marked = true;
+}
+
+/* Is it the turn of this one to look for work? */
+static bool is_due(struct deliverer *d, ms *out_wait)
+{
+    bool index = d->w.words.dataset[0];
+
+    if (!may_claim(&d->w))
+        return false;
+    if (!d->woken && board_may_look(d->w.board, clock_boot_ms(),
+                                    index ? NET_MS : LOOK_EVERY_MS, out_wait))
+        d->woken = true;
+    return d->woken;
+}
+
 static void loop(struct deliverer *d)
 {
     struct worker *w = &d->w;
-    int fd = board_work_fd(w->board);
     bool more = false;
 
     worker_wait(w, -1, 0);
@@ -240,16 +395,18 @@ static void loop(struct deliverer *d)
         worker_tidy(w);
         if (places_are_due(&d->places))
             places_look(&d->places);
-        if (may_claim(w) &&
-            (more || board_take(fd) ||
-             board_may_look(w->board, clock_boot_ms(), LOOK_EVERY_MS, &wait))) {
+        if ((more && may_claim(w)) || is_due(d, &wait)) {
             more = work(d);
             worker_wait(w, -1, 0);
             continue;
         }
         more = false;
-        worker_wait(w, may_claim(w) ? fd : -1, wait);
+        doze(d, wait);
     }
+    settle(d, true);
+    leave_marker(d);
+    if (d->marked)
+        hand_marker_on(d);
 }
 
 /* Handles are not freed: they end with the process. */
@@ -266,6 +423,8 @@ int deliver_run(void *arg, int slot)
         log_note(LOG_ERROR, "deliver.failed", "libcurl cannot be set up");
         return 1;
     }
+    waiter_init(&d.marker, marker_words, MARKER_SECONDS);
+    d.k.tally = tally_new();
     d.k.queue = QUEUE_WEBHOOK;
     d.k.lease_ms = task->conf->webhook_timeout + QUEUE_LEASE_BEYOND_MS;
     board_begin(task->board, slot);

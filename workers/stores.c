@@ -57,6 +57,16 @@ struct ctx *stores_begin(struct ctx *c, ms most)
     ctx_reset(c);
     c->deadline = clock_mono_ms() + most;
     c->op_ms = most;
+    c->index = ""; /* lent for one unit of work, as its connection is */
+    c->rds = NULL;
+    return c;
+}
+
+struct ctx *stores_lend(struct ctx *c, const struct stores *s,
+                        const struct dataset *d)
+{
+    c->index = redis_watch_index(s->has_redis ? &s->watch : NULL, d);
+    c->rds = c->index[0] ? s->watch.rds : NULL;
     return c;
 }
 

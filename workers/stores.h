@@ -40,6 +40,11 @@ bool stores_open(struct stores *s, const struct conf *conf);
 /* A ctx for its next unit of work, which has most ms. */
 struct ctx *stores_begin(struct ctx *c, ms most);
 
+/* c may use the index of the queue, if that is to be had, with the connection
+ * of the watch: until the next stores_begin. d: as the last view says. */
+struct ctx *stores_lend(struct ctx *c, const struct stores *s,
+                        const struct dataset *d);
+
 /*
  * Reaches MongoDB and makes the collections that are needed, and, where it is
  * required, finds Redis fit: once, then DB_MAX_RECONNECT_ATTEMPTS times, the

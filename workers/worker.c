@@ -67,6 +67,7 @@ struct ctx *worker_begin(struct worker *w, ms most)
     ctx_reset(&w->ctx);
     w->ctx.deadline = clock_mono_ms() + most;
     w->ctx.op_ms = most;
+    w->ctx.index = w->words.dataset; /* as it is in each moment */
     return &w->ctx;
 }
 
@@ -76,16 +77,30 @@ void worker_tidy(struct worker *w)
         mongo_sessions_end(worker_begin(w, TIDY_MS));
 }
 
-void worker_wait(struct worker *w, int fd, ms wait)
+unsigned worker_wait_for(struct worker *w, const int *fds, int n, ms wait)
 {
-    struct pollfd p[] = {{.fd = w->signal_fd, .events = POLLIN},
-                         {.fd = fd, .events = POLLIN}};
+    struct pollfd p[1 + WORKER_FDS_MAX] = {
+        {.fd = w->signal_fd, .events = POLLIN}};
+    unsigned ready = 0;
 
+    for (int i = 0; i < n; i++)
+        p[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     if (wait > LONGEST_MS)
         wait = LONGEST_MS;
-    (void)poll(p, 2, wait > 0 ? (int)wait : 0);
-    read_signals(w);
+    if (poll(p, (nfds_t)n + 1, wait > 0 ? (int)wait : 0) > 0) {
+        if (p[0].revents)
+            read_signals(w);
+        for (int i = 0; i < n; i++)
+            if (p[1 + i].revents)
+                ready |= 1U << i;
+    }
     read_words(w);
+    return ready;
+}
+
+void worker_wait(struct worker *w, int fd, ms wait)
+{
+    (void)worker_wait_for(w, &fd, 1, wait);
 }
 
 bool worker_must_end(const struct worker *w)

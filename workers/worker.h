@@ -15,7 +15,8 @@
 struct roles_task;
 
 enum {
-    WORKER_CLIENTS = 1 /* of MongoDB */
+    WORKER_CLIENTS = 1, /* of MongoDB */
+    WORKER_FDS_MAX = 4
 };
 
 struct worker {
@@ -33,7 +34,8 @@ struct worker {
  */
 bool worker_open(struct worker *w, const struct roles_task *task, int slot);
 
-/* A fresh unit of work with a deadline. */
+/* A fresh unit of work with a deadline; its c->index is the word of the board.
+ */
 struct ctx *worker_begin(struct worker *w, ms most);
 
 /* Between two units of work: ends what a child before has left open. */
@@ -42,6 +44,10 @@ void worker_tidy(struct worker *w);
 /* Sleeps until fd (or -1) is readable, a signal comes or the time is over; then
  * reads signals and the words of the board. */
 void worker_wait(struct worker *w, int fd, ms wait);
+
+/* The same for n of them (-1: none); gives the bits of those that are readable
+ * or at their end. */
+unsigned worker_wait_for(struct worker *w, const int *fds, int n, ms wait);
 
 bool worker_must_end(const struct worker *w);
 bool worker_must_abort(void *worker); /* reads signals, too */

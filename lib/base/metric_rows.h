@@ -38,6 +38,8 @@
         COUNTER, ONE, ONE, NONE, "Redis calls without a usable answer.")       \
     ROW(REDIS_RECONNECTS, PLAIN, "sqlfree_redis_reconnects_total",             \
         COUNTER, ONE, ONE, NONE, "Connections made to Redis after a loss.")    \
+    ROW(HINTS_LOST, PLAIN, "sqlfree_hints_lost_total",                         \
+        COUNTER, ONE, ONE, NONE, "Hints of events not handed on, or nonsense.") \
     ROW(MODE, PLAIN, "sqlfree_mode",                                           \
         NOW_GAUGE, ONE, ONE, NONE, "0 single, 1 degraded, 2 cluster.")         \
     ROW(INSTANCES, PLAIN, "sqlfree_instances",                                 \

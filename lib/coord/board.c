@@ -3,14 +3,16 @@
  *
  * A place holds a token behind a state word: the token is written while the
  * state says that there is none, and read while it says that there is one. A
- * slot's place is written by its child, after its death by the supervisor; a
- * grave is filled by the supervisor and emptied by the coordinator.
+ * slot has two: what its child holds now, and the finish that is not told. They
+ * are written by the child, after its death by the supervisor; a grave is
+ * filled by the supervisor and emptied by the coordinator.
  */
 #include "lib/coord/board.h"
 
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
@@ -18,15 +20,18 @@
 
 enum {
     TOKEN_WORDS = (ID_TOKEN_MAX - 1) / 8,
-    GRAVES_PER_SLOT = 4 /* a grave is kept for about a second */
+    DATASET_WORDS = (DATASET_ID_MAX - 1) / 8,
+    GRAVES_PER_SLOT = 8 /* a grave is kept for about a second */
 };
 _Static_assert(TOKEN_WORDS * 8 == ID_TOKEN_MAX - 1, "a token is whole words");
+_Static_assert(DATASET_WORDS * 8 == DATASET_ID_MAX - 1, "so is a data set");
 
 enum state {
-    FREE, /* of a grave: nothing is in it */
+    FREE, /* not of a slot: nothing is in it */
     IDLE,
     CLAIMING,
-    BUSY
+    BUSY,
+    UNTOLD
 };
 
 struct place {
@@ -37,23 +42,25 @@ struct place {
 struct board {
     size_t bytes;
     int slots_n, graves_n;
-    int dead_fd, work_fd;
+    int dead_fd, work_fd, timer_fd;
     struct {
         _Atomic int64_t open, draining, transactions;
         _Atomic int64_t paused[QUEUE_N], cap[QUEUE_N];
         _Atomic int64_t share; /* index and number in one word */
         _Atomic int64_t clock_offset, seen_boot;
+        _Atomic uint64_t dataset[DATASET_WORDS]; /* the first is 0: none */
     } words;
     _Atomic ms next_look;
-    struct place *graves; /* behind the slots */
+    struct place *untold; /* behind the slots: one for each */
+    struct place *graves; /* behind them */
     struct place slots[];
 };
 
 struct board *board_new(int slots)
 {
     int graves = slots * GRAVES_PER_SLOT;
-    size_t bytes =
-        sizeof(struct board) + (size_t)(slots + graves) * sizeof(struct place);
+    size_t bytes = sizeof(struct board) +
+                   (size_t)(slots + slots + graves) * sizeof(struct place);
     struct board *b = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -62,11 +69,13 @@ struct board *board_new(int slots)
     b->bytes = bytes;
     b->slots_n = slots;
     b->graves_n = graves;
-    b->graves = b->slots + slots;
+    b->untold = b->slots + slots;
+    b->graves = b->untold + slots;
     b->dead_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     b->work_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
+    b->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     atomic_store(&b->words.share, 1);
-    if (b->dead_fd >= 0 && b->work_fd >= 0)
+    if (b->dead_fd >= 0 && b->work_fd >= 0 && b->timer_fd >= 0)
         return b;
     board_free(b);
     return NULL;
@@ -80,10 +89,37 @@ void board_free(struct board *b)
         close(b->dead_fd);
     if (b->work_fd >= 0)
         close(b->work_fd);
+    if (b->timer_fd >= 0)
+        close(b->timer_fd);
     munmap(b, b->bytes);
 }
 
 /* ---- words */
+
+static void write_dataset(struct board *b, const char *id)
+{
+    uint64_t words[DATASET_WORDS] = {0};
+
+    if (id[0])
+        memcpy(words, id, sizeof words);
+    if (words[0] == atomic_load(&b->words.dataset[0]) &&
+        words[1] == atomic_load(&b->words.dataset[1]))
+        return;
+    /* none while the two do not belong together */
+    atomic_store(&b->words.dataset[0], 0);
+    atomic_store(&b->words.dataset[1], words[1]);
+    atomic_store(&b->words.dataset[0], words[0]);
+}
+
+static void read_dataset(const struct board *b, char out[DATASET_ID_MAX])
+{
+    uint64_t words[DATASET_WORDS] = {atomic_load(&b->words.dataset[0]),
+                                     atomic_load(&b->words.dataset[1])};
+
+    memset(out, 0, DATASET_ID_MAX);
+    if (words[0] != 0 && words[0] == atomic_load(&b->words.dataset[0]))
+        memcpy(out, words, sizeof words);
+}
 
 void board_write(struct board *b, const struct board_words *w)
 {
@@ -95,6 +131,7 @@ void board_write(struct board *b, const struct board_words *w)
     atomic_store(&b->words.transactions, w->transactions);
     atomic_store(&b->words.share, ((int64_t)w->share_index << 32) | w->share_n);
     atomic_store(&b->words.clock_offset, w->clock_offset);
+    write_dataset(b, w->dataset);
     if (w->draining)
         board_drain(b);
     /* last: a fresh time vouches for the rest */
@@ -118,6 +155,7 @@ void board_read(const struct board *b, struct board_words *out)
     out->share_index = (int)(share >> 32);
     out->share_n = (int)(share & INT32_MAX);
     out->clock_offset = atomic_load(&b->words.clock_offset);
+    read_dataset(b, out->dataset);
 }
 
 void board_drain(struct board *b)
@@ -134,7 +172,7 @@ void board_undrain(struct board *b)
 
 static bool holds(int64_t state)
 {
-    return state == CLAIMING || state == BUSY;
+    return state == CLAIMING || state == BUSY || state == UNTOLD;
 }
 
 static void fill(struct place *p, const uint64_t token[TOKEN_WORDS],
@@ -174,6 +212,23 @@ void board_idle(struct board *b, int slot)
     atomic_store(&b->slots[slot].state, IDLE);
 }
 
+void board_untold(struct board *b, int slot)
+{
+    uint64_t token[TOKEN_WORDS];
+
+    look_into(&b->slots[slot], token);
+    /* nothing is known of a token that is written just now: the other place
+     * has it until then */
+    board_told(b, slot);
+    fill(&b->untold[slot], token, UNTOLD);
+    board_idle(b, slot);
+}
+
+void board_told(struct board *b, int slot)
+{
+    atomic_store(&b->untold[slot].state, FREE);
+}
+
 /* ---- deaths */
 
 static void bury(struct board *b, const struct place *dead, enum state s)
@@ -198,6 +253,9 @@ void board_died(struct board *b, int slot)
     if (holds(s))
         bury(b, p, s);
     atomic_store(&p->state, FREE);
+    if (atomic_load(&b->untold[slot].state) == UNTOLD)
+        bury(b, &b->untold[slot], UNTOLD);
+    board_told(b, slot);
     /* also when it held nothing: somebody may wait for the last one */
     eventfd_write(b->dead_fd, 1);
 }
@@ -228,7 +286,7 @@ bool board_next_dead(const struct board *b, int from, struct board_dead *out)
 
 bool board_next_live(const struct board *b, int from, struct board_dead *out)
 {
-    return next_held(b->slots, b->slots_n, from, out);
+    return next_held(b->slots, 2 * b->slots_n, from, out);
 }
 
 int board_places(const struct board *b)
@@ -310,17 +368,37 @@ bool board_may_look(struct board *b, ms now_boot, ms every, ms *out_wait)
     return false;
 }
 
+/* Whoever changes the time of the next turn arms the timer until both are the
+ * same, so that the last one who does it leaves it right. */
+static void arm(const struct board *b)
+{
+    ms due, armed = atomic_load(&b->next_look);
+
+    do {
+        struct itimerspec at = {
+            .it_value = {.tv_sec = armed / 1000,
+                         .tv_nsec = armed % 1000 * 1000000}};
+
+        due = armed;
+        timerfd_settime(b->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
+        armed = atomic_load(&b->next_look);
+    } while (armed != due);
+}
+
 void board_look_by(struct board *b, ms boot)
 {
     ms due = atomic_load(&b->next_look);
 
-    while (due > boot &&
-           !atomic_compare_exchange_weak(&b->next_look, &due, boot)) {
+    while (due > boot) {
+        if (atomic_compare_exchange_weak(&b->next_look, &due, boot)) {
+            arm(b);
+            return;
+        }
         /* due is now what somebody else wrote */
     }
 }
 
-void board_told(struct board *b, int slot)
+int board_timer_fd(const struct board *b)
 {
-    (void)b, (void)slot;
+    return b->timer_fd;
 }

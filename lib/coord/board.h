@@ -12,12 +12,12 @@
  *     +------------- death (board_died) ----------+
  *
  * The child stores its token before it sends a claim, and clears it only after
- * the finish was accepted or refused. A finish may be told together with the
- * next claim, so a slot has room for two tokens: the one before stays until
- * board_told(). So whatever a dead child may hold is known by its tokens, which
- * board_died() takes down before the slot is free for the next child; the
- * coordinator gives it back by that. Wake-ups are eventfds made before the
- * fork.
+ * the finish was accepted or refused. A finish that the index is told together
+ * with the next claim is put aside (board_untold), so a slot has room for two
+ * tokens: that one stays until board_told(). So whatever a dead child may hold
+ * is known by its tokens, which board_died() takes down before the slot is free
+ * for the next child; the coordinator gives it back by that. Wake-ups are
+ * eventfds and a timer, made before the fork.
  */
 #include "lib/base/id.h"
 #include "lib/coord/dataset.h"
@@ -40,6 +40,8 @@ enum {
 struct board_words {
     bool open; /* claims are allowed: read as false when the words are old */
     bool paused[QUEUE_N];
+    /* whose index in Redis may be used from here; "": none */
+    char dataset[DATASET_ID_MAX];
     bool draining;        /* the program stops: written by anybody who knows */
     bool transactions;    /* MongoDB has them */
     int64_t cap[QUEUE_N]; /* in flight per subscriber */
@@ -62,19 +64,21 @@ void board_undrain(struct board *b);
 void board_begin(struct board *b, int slot);
 void board_claiming(struct board *b, int slot, const char *token);
 void board_busy(struct board *b, int slot); /* the job may have begun */
-/* The finish before this claim is known wherever it has to be. */
-void board_told(struct board *b, int slot);
 void board_idle(struct board *b, int slot);
+/* Idle, but the finish is not known yet wherever it has to be ... */
+void board_untold(struct board *b, int slot);
+/* ... until now. */
+void board_told(struct board *b, int slot);
 
 /* ---- by the supervisor, after waitpid: never blocks */
 void board_died(struct board *b, int slot);
 
 /* ---- by the coordinator */
 
-/* What a dead child may have held. */
+/* What a dead child may have held; two of them for one that left two tokens. */
 struct board_dead {
     int at;    /* its place, until board_freed() */
-    bool busy; /* it may have run the job: else it was claiming */
+    bool busy; /* it may have run the job: else it was claiming, or done */
     char token[ID_TOKEN_MAX];
 };
 /* The next one from place `from` on; false: none. */
@@ -106,5 +110,10 @@ bool board_take(int fd);
  */
 bool board_may_look(struct board *b, ms now_boot, ms every, ms *out_wait);
 
-/* Something may become due then: the next turn is no later. */
+/* Something may become due then: the next turn is no later, and those who sleep
+ * already are woken for it. */
 void board_look_by(struct board *b, ms boot);
+
+/* Idle workers poll it: whoever finds it readable takes it and asks
+ * board_may_look(). */
+int board_timer_fd(const struct board *b);

@@ -7,17 +7,21 @@
  * go.
  */
 #include "lib/base/ctx.h"
+#include "lib/coord/rds.h"
 
 enum {
     HINT_MOST = 100000,
-    HINT_MS = 50 /* of pushing, at most */
+    HINT_POP_MAX = 50,
+    HINT_MS = 50 /* of a command, at most */
 };
 
 /* ids: n of 24 hex digits. Best effort: a failure is counted in the metrics. */
 void hint_push(struct ctx *c, const str *ids, size_t n);
 
-/* Words for BLPOP with a time in seconds; NULL: no memory. */
-const str *hint_wait_words(struct ctx *c, int seconds, size_t *out_n);
+/* Words for BLMPOP with a time in seconds, which pops up to HINT_POP_MAX, and
+ * where its key stands; NULL: no memory. */
+const str *hint_wait_words(struct ctx *c, int seconds, size_t *out_n,
+                           size_t *out_key);
 
-/* Up to `most` that are there; what is no id is dropped and counted. */
-size_t hint_pop(struct ctx *c, str *out_ids, size_t most);
+/* The ids in its reply; what is no id is counted. */
+size_t hint_read(const struct rds_reply *reply, str out_ids[HINT_POP_MAX]);

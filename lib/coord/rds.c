@@ -1,4 +1,4 @@
-/* rds - see rds.h; the only door to hiredis (0.14) */
+/* rds - see rds.h; with rds_wait.c the only door to hiredis (0.14) */
 #include "lib/coord/rds.h"
 
 #include <assert.h>
@@ -21,32 +21,15 @@
 #include "lib/base/id.h"
 #include "lib/base/metrics.h"
 #include "lib/coord/rds_info.h"
+#include "lib/coord/rds_inside.h"
 
 enum {
     MAX_RETRY_MS = 1000,
     USER_TIMEOUT_MS = 10000
 };
 
-struct rds {
-    struct rds_target target;
-    redisContext *conn; /* NULL: not connected */
-    pid_t pid;          /* that connected */
-    int failed;         /* tries to connect in a row */
-    ms next_try;
-    bool evicts;
-    unsigned connected; /* how often */
-    bool carried;       /* this connection has carried a call of somebody's */
-    size_t refusal_at;  /* of what Redis said, in reason */
-    char reason[160];
-    char text[]; /* the url, cut into parts */
-};
-
-static enum rds_result give(struct rds *r, enum rds_result result,
-                            const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static enum rds_result give(struct rds *r, enum rds_result result,
-                            const char *fmt, ...)
+enum rds_result rds_give(struct rds *r, enum rds_result result, const char *fmt,
+                         ...)
 {
     va_list list;
 
@@ -80,19 +63,19 @@ struct rds *rds_find(struct ctx *c)
     return c->rds;
 }
 
-/* Nothing of the connection survives: its next reply may be a late one. */
-static void drop(struct rds *r)
+void rds_drop(struct rds *r)
 {
     if (r->conn)
         redisFree(r->conn);
     r->conn = NULL;
+    r->client_id = 0;
 }
 
 void rds_free(struct rds *r)
 {
     if (!r)
         return;
-    drop(r);
+    rds_drop(r);
     free(r);
 }
 
@@ -132,17 +115,17 @@ static bool wait_for(struct rds *r, short events, ms deadline)
         if (n > 0)
             return true; /* an error shows in the read or write that follows */
         if (left <= 0 || (n < 0 && errno != EINTR)) {
-            give(r, RDS_DOWN, "no answer in time");
+            rds_give(r, RDS_DOWN, "no answer in time");
             return false;
         }
     }
 }
 
-static enum rds_result lose(struct rds *r, bool sent)
+enum rds_result rds_lose(struct rds *r, bool sent)
 {
     if (r->conn && r->conn->err)
-        give(r, RDS_DOWN, "%s", r->conn->errstr);
-    drop(r);
+        rds_give(r, RDS_DOWN, "%s", r->conn->errstr);
+    rds_drop(r);
     return sent ? RDS_UNKNOWN : RDS_DOWN;
 }
 
@@ -153,27 +136,27 @@ static enum rds_result send_all(struct rds *r, ms deadline)
 
     while (!done) {
         if (redisBufferWrite(r->conn, &done) != REDIS_OK)
-            return lose(r, sent);
+            return rds_lose(r, sent);
         sent = true;
         if (!done && !wait_for(r, POLLOUT, deadline))
-            return lose(r, sent);
+            return rds_lose(r, sent);
     }
     return RDS_OK;
 }
 
-static enum rds_result receive(struct rds *r, ms deadline, redisReply **out)
+enum rds_result rds_receive(struct rds *r, ms deadline, redisReply **out)
 {
     void *reply = NULL;
 
     for (;;) {
         if (redisGetReplyFromReader(r->conn, &reply) != REDIS_OK)
-            return lose(r, true);
+            return rds_lose(r, true);
         if (reply)
             break;
         if (!wait_for(r, POLLIN, deadline))
-            return lose(r, true);
+            return rds_lose(r, true);
         if (redisBufferRead(r->conn) != REDIS_OK)
-            return lose(r, true);
+            return rds_lose(r, true);
     }
     *out = reply;
     return RDS_OK;
@@ -195,8 +178,7 @@ static bool cannot_serve(str text)
     return false;
 }
 
-static enum rds_result send_words(struct rds *r, const str *words, size_t n,
-                                  ms deadline)
+enum rds_result rds_send(struct rds *r, const str *words, size_t n, ms deadline)
 {
     const char *argv[RDS_WORDS_MAX];
     size_t lengths[RDS_WORDS_MAX];
@@ -207,37 +189,36 @@ static enum rds_result send_words(struct rds *r, const str *words, size_t n,
         lengths[i] = words[i].n;
     }
     if (redisAppendCommandArgv(r->conn, (int)n, argv, lengths) != REDIS_OK)
-        return lose(r, false);
+        return rds_lose(r, false);
     return send_all(r, deadline);
 }
 
-static enum rds_result refuse(struct rds *r, str command, str said)
+enum rds_result rds_refuse(struct rds *r, str command, str said)
 {
     enum rds_result result =
-        give(r, RDS_ERR, STR_FMT ": " STR_FMT, STR_ARG(str_head(command, 20)),
-             STR_ARG(str_head(said, 100)));
+        rds_give(r, RDS_ERR, STR_FMT ": " STR_FMT,
+                 STR_ARG(str_head(command, 20)), STR_ARG(str_head(said, 100)));
 
     r->refusal_at = str_head(command, 20).n + 2;
     if (cannot_serve(said)) {
-        drop(r);
+        rds_drop(r);
         result = RDS_DOWN;
     }
     return result;
 }
 
-/* The reply is the caller's, with RDS_OK only. */
-static enum rds_result call(struct rds *r, const str *words, size_t n,
-                            ms deadline, redisReply **out)
+enum rds_result rds_ask(struct rds *r, const str *words, size_t n, ms deadline,
+                        redisReply **out)
 {
-    enum rds_result result = send_words(r, words, n, deadline);
+    enum rds_result result = rds_send(r, words, n, deadline);
     redisReply *reply;
 
     if (result == RDS_OK)
-        result = receive(r, deadline, &reply);
+        result = rds_receive(r, deadline, &reply);
     if (result != RDS_OK)
         return result;
     if (reply->type == REDIS_REPLY_ERROR) {
-        result = refuse(r, words[0], (str){reply->str, reply->len});
+        result = rds_refuse(r, words[0], (str){reply->str, reply->len});
         freeReplyObject(reply);
         return result;
     }
@@ -249,16 +230,15 @@ static enum rds_result tell(struct rds *r, const str *words, size_t n,
                             ms deadline)
 {
     redisReply *reply;
-    enum rds_result result = call(r, words, n, deadline, &reply);
+    enum rds_result result = rds_ask(r, words, n, deadline, &reply);
 
     if (result == RDS_OK)
         freeReplyObject(reply);
     return result;
 }
 
-/* False without memory, or when it nests too deep. */
-static bool copy_reply(const redisReply *from, int depth, struct arena *a,
-                       struct rds_reply *out)
+bool rds_copy(const redisReply *from, int depth, struct arena *a,
+              struct rds_reply *out)
 {
     struct rds_reply *items;
 
@@ -276,7 +256,7 @@ static bool copy_reply(const redisReply *from, int depth, struct arena *a,
         if (!items || depth == RDS_DEPTH_MAX)
             return false;
         for (size_t i = 0; i < from->elements; i++)
-            if (!copy_reply(from->element[i], depth + 1, a, &items[i]))
+            if (!rds_copy(from->element[i], depth + 1, a, &items[i]))
                 return false;
         out->kind = RDS_LIST;
         out->items = items;
@@ -294,7 +274,7 @@ static enum rds_result judge_info(struct rds *r, str text)
 
     rds_info_read(text, &info);
     if (!rds_info_serves(&info, reason))
-        return give(r, RDS_DOWN, "%s", reason);
+        return rds_give(r, RDS_DOWN, "%s", reason);
     r->evicts = rds_info_evicts(&info);
     return RDS_OK;
 }
@@ -302,13 +282,13 @@ static enum rds_result judge_info(struct rds *r, str text)
 static enum rds_result check_info(struct rds *r, ms deadline)
 {
     redisReply *reply;
-    enum rds_result result = call(r, &STR("INFO"), 1, deadline, &reply);
+    enum rds_result result = rds_ask(r, &STR("INFO"), 1, deadline, &reply);
 
     if (result != RDS_OK)
         return result;
     result = reply->type == REDIS_REPLY_STRING
                  ? judge_info(r, (str){reply->str, reply->len})
-                 : give(r, RDS_DOWN, "INFO: not a text");
+                 : rds_give(r, RDS_DOWN, "INFO: not a text");
     freeReplyObject(reply);
     return result;
 }
@@ -361,16 +341,16 @@ static enum rds_result dial(struct rds *r, ms deadline)
     struct timeval tv = {left / 1000, left % 1000 * 1000};
 
     if (left <= 0)
-        return give(r, RDS_DOWN, "no time left to connect");
+        return rds_give(r, RDS_DOWN, "no time left to connect");
     r->evicts = false;
     r->pid = getpid();
     r->conn = r->target.path
                   ? redisConnectUnixWithTimeout(r->target.path, tv)
                   : redisConnectWithTimeout(r->target.host, r->target.port, tv);
     if (!r->conn)
-        return give(r, RDS_DOWN, "no memory");
+        return rds_give(r, RDS_DOWN, "no memory");
     if (r->conn->err)
-        return lose(r, false);
+        return rds_lose(r, false);
     set_options(r);
     return introduce(r, deadline);
 }
@@ -397,7 +377,7 @@ static enum rds_result dial_again(struct rds *r, ms deadline)
             metrics_add(METRIC_REDIS_RECONNECTS, 0, 1);
         return RDS_OK;
     }
-    drop(r);
+    rds_drop(r);
     hold_back(r);
     return RDS_DOWN; /* nothing of the caller's was sent */
 }
@@ -410,21 +390,20 @@ static bool is_stale(const struct rds *r)
     return poll(&p, 1, 0) != 0;
 }
 
-static enum rds_result be_connected(struct rds *r, ms deadline)
+enum rds_result rds_be_connected(struct rds *r, ms deadline)
 {
     if (r->conn && r->pid != getpid()) {
 #ifdef ARENA_POISON
         abort();
 #endif
-        return give(r, RDS_DOWN, "the connection of another process");
+        return rds_give(r, RDS_DOWN, "the connection of another process");
     }
     if (r->conn && is_stale(r))
-        drop(r);
+        rds_drop(r);
     return r->conn ? RDS_OK : dial_again(r, deadline);
 }
 
-/* A connection lost before it carried anything is a failed try as well. */
-static void note_carried(struct rds *r)
+void rds_note_carried(struct rds *r)
 {
     if (r->conn) {
         r->carried = true;
@@ -437,12 +416,14 @@ static void note_carried(struct rds *r)
 static enum rds_result exchange(struct rds *r, const str *words, size_t n,
                                 ms deadline, redisReply **out)
 {
-    enum rds_result result = be_connected(r, deadline);
+    enum rds_result result;
     ms most = clock_mono_ms() + r->target.command_ms;
 
+    assert(!r->waiting);
+    result = rds_be_connected(r, deadline);
     if (result == RDS_OK) {
-        result = call(r, words, n, deadline < most ? deadline : most, out);
-        note_carried(r);
+        result = rds_ask(r, words, n, deadline < most ? deadline : most, out);
+        rds_note_carried(r);
     }
     /* rds_script.c deals with a script that is not known */
     if (result != RDS_OK &&
@@ -461,10 +442,10 @@ enum rds_result rds_call(struct rds *r, const str *words, size_t n,
 
     if (result != RDS_OK)
         return result;
-    if (copy_reply(reply, 0, a, &copy))
+    if (rds_copy(reply, 0, a, &copy))
         *out = copy;
     else
-        result = give(r, RDS_UNKNOWN, "the reply is too large or too deep");
+        result = rds_give(r, RDS_UNKNOWN, "the reply is too large or too deep");
     freeReplyObject(reply);
     return result;
 }
@@ -478,31 +459,4 @@ enum rds_result rds_ping(struct rds *r, ms deadline_mono)
     if (result == RDS_OK)
         freeReplyObject(reply);
     return result;
-}
-
-enum rds_result rds_wait_begin(struct rds *r, const str *words, size_t n,
-                               ms deadline_mono)
-{
-    (void)words, (void)n, (void)deadline_mono;
-    return give(r, RDS_DOWN, "not yet");
-}
-
-enum rds_waited rds_wait_look(struct rds *r, struct arena *a,
-                              struct rds_reply *out)
-{
-    (void)r, (void)a, (void)out;
-    return RDS_WAIT_NONE;
-}
-
-int rds_fd(const struct rds *r)
-{
-    (void)r;
-    return -1;
-}
-
-enum rds_waited rds_wait_end(struct rds *r, struct rds *by, ms deadline_mono,
-                             struct arena *a, struct rds_reply *out)
-{
-    (void)r, (void)by, (void)deadline_mono, (void)a, (void)out;
-    return RDS_WAIT_NONE;
 }

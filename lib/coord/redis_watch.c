@@ -201,3 +201,9 @@ void redis_watch_look(struct redis_watch *w, struct ctx *c,
     else
         log_note(LOG_WARN, "redis.away", "%s", away_reason(w, d, now));
 }
+
+const char *redis_watch_index(const struct redis_watch *w,
+                              const struct dataset *d)
+{
+    return w && w->state.usable && d->home == DATASET_REDIS ? d->id : "";
+}

@@ -49,3 +49,9 @@ void redis_watch_done(struct redis_watch *w);
  */
 void redis_watch_look(struct redis_watch *w, struct ctx *c,
                       const struct dataset *d, ms within_ms);
+
+/* The data set whose index of the queue this program may use now: as the last
+ * look judged, and d, the data set as MongoDB names it now. w: NULL in mode
+ * single. "": none. */
+const char *redis_watch_index(const struct redis_watch *w,
+                              const struct dataset *d);
