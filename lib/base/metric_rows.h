@@ -77,6 +77,9 @@
         COUNTER, DELIVERY, ONE, NONE, "Deliveries that ended.")                \
     ROW(WEBHOOK_LIMITED, OF_WORKERS, "sqlfree_webhook_rate_limited_total",     \
         COUNTER, ONE, ONE, NONE, "Claims refused by a limit of requests.")     \
+    ROW(QUEUE_FOREIGN, OF_WORKERS, "sqlfree_queue_foreign_total",              \
+        COUNTER, ONE, ONE, NONE,                                               \
+        "Jobs of the index in Redis that did not agree with their rows.")      \
     ROW(SSRF_DENIED, OF_WORKERS, "sqlfree_ssrf_denied_total",                  \
         COUNTER, ONE, ONE, NONE, "Connections refused by the address policy.") \
     ROW(WEBHOOK_JOBS, PLAIN, "sqlfree_webhook_queue_jobs",                     \

@@ -27,7 +27,11 @@ enum err queue_pause(struct ctx *c, enum job_queue q, bool on)
 
 enum err queue_unhold(struct ctx *c, enum job_queue q, str lim)
 {
-    return mongo_queue_hold(c, q, lim, 0);
+    enum err err = mongo_queue_hold(c, q, lim, 0);
+
+    if (err == OK)
+        queue_hold_no_more(c, q, lim);
+    return err;
 }
 
 /* ---- many rows */
@@ -134,6 +138,7 @@ enum err queue_cancel(struct ctx *c, enum job_queue q, str subscriber,
     if (err)
         return err;
     metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_CANCELLED, *out_n);
+    queue_unlist_all(c, q, subscriber);
     return bson_count_keys(ids) < CANCEL_MOST ? remove_limits(c, q, subscriber)
                                               : OK;
 }
@@ -205,7 +210,10 @@ enum err queue_replay(struct ctx *c, str delivery_id, const bson_t **out_row)
     if (n == 0)
         return ctx_fail(c, ERR_WRONG_STATE, "Somebody else replays it");
     err = queue_find_row(c, delivery_id, out_row);
-    return err || *out_row ? err : no_delivery(c);
+    if (err || !*out_row)
+        return err ? err : no_delivery(c);
+    queue_list_ids(c, QUEUE_WEBHOOK, ids);
+    return OK;
 }
 
 /* ---- replay of dead letters */
@@ -342,6 +350,7 @@ enum err queue_replay_dead(struct ctx *c, enum job_queue q,
         err = queue_count_rows(c, r.filter, &left);
     if (err)
         return err;
+    queue_list_ids(c, q, r.ids);
     out->skipped = r.skipped;
     out->remaining = left > r.skipped ? left - r.skipped : 0;
     return OK;

@@ -80,6 +80,19 @@ enum err queue_list(struct ctx *c, str webhook_id, str status, int64_t limit,
 
 /* ---- the test of a webhook */
 
+/* It has no limit and no order. */
+static void list_test(struct ctx *c, const struct job_new *n)
+{
+    const struct index_job one = {.id = n->id,
+                                  .lim = n->lim,
+                                  .group = n->group,
+                                  .cls = n->cls,
+                                  .ts = n->ts,
+                                  .once = n->once};
+
+    queue_list_job(c, n->queue, &one);
+}
+
 enum err queue_insert_test(struct ctx *c, const struct job_new *n)
 {
     bson_t *cmd = mongo_bson(c), *row, *reply;
@@ -94,6 +107,8 @@ enum err queue_insert_test(struct ctx *c, const struct job_new *n)
         ctx_forgive(c);
         return OK;
     }
+    if (err == OK)
+        list_test(c, n);
     return err;
 }
 
@@ -119,6 +134,8 @@ enum err queue_withdraw_test(struct ctx *c, str id, bool *out_was)
 
     if (err == OK)
         err = queue_find_row(c, id, &row);
+    if (err == OK)
+        queue_unlist(c, QUEUE_WEBHOOK, id);
     if (err == OK)
         *out_was = row && str_eq(queue_text(row, "st"),
                                  str_of(job_state_name(JOB_CANCELLED)));

@@ -4,8 +4,12 @@
 #include "lib/base/metrics.h"
 #include "lib/coord/queue_inside.h"
 
+enum {
+    TRIES = 2 /* where the reply of the index was lost */
+};
+
 static enum err recover_row(struct ctx *c, const bson_t *row, str token,
-                            bool died, struct settlement *s, int64_t *out_n)
+                            bool died, int64_t *out_n)
 {
     bool once = bson_has_field(row, "once");
     bool poison = queue_number(row, "stalls") + 1 >= JOB_STALLS_MAX;
@@ -15,7 +19,7 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
 
     if (!died) {
         *out_n = 1;
-        return queue_return_row(c, m.id, token, 0);
+        return queue_return_row(c, m.id, token, 0, false);
     }
     if (!set)
         return ERR_OVERLOADED;
@@ -25,12 +29,15 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
                          once ? "killed" : "poison");
     else
         BSON_APPEND_UTF8(set, "st", job_state_name(JOB_WAITING));
-    m.pipeline = queue_pipeline(c, set, once || poison);
+    m.pipeline = queue_pipeline(c, set, once || poison ? "open" : "enq");
     err = queue_change_held(c, &m, out_n);
-    s->dead = poison && !once;
-    if (err == OK && *out_n > 0 && s->dead)
-        metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
-    return err;
+    if (err || *out_n == 0)
+        return err;
+    if (once || !poison)
+        return OK;
+    metrics_add(METRIC_WEBHOOK_DELIVERIES, METRIC_DELIVERY_DEAD, 1);
+    return tally_once(c, QUEUE_WEBHOOK, queue_text(row, "lim"),
+                      &(struct settlement){.dead = 1});
 }
 
 /* What its worker would have told after the finish of this row. */
@@ -71,9 +78,9 @@ static enum err recover_charge(struct ctx *c, str token)
     return mongo_queue_settle(c, QUEUE_WEBHOOK, lim, token, &s);
 }
 
-enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
+enum err queue_recover_row(struct ctx *c, str token, bool died, int64_t *out_n)
 {
-    struct settlement s = {.back = !died};
+    const struct settlement s = {.back = !died};
     bson_t *filter = mongo_bson(c);
     const bson_t *row;
     enum err err;
@@ -88,11 +95,24 @@ enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
     err = queue_find_by(c, filter, &row);
     if (err || !row)
         return err ? err : recover_charge(c, token);
-    err = recover_row(c, row, token, died, &s, out_n);
+    err = recover_row(c, row, token, died, out_n);
     if (err == OK && *out_n == 0) /* its finish came in between */
         return recover_charge(c, token);
     if (err || queue_is_test(queue_text(row, "lim")))
         return err;
     return mongo_queue_settle(c, QUEUE_WEBHOOK, queue_text(row, "lim"), token,
                               &s);
+}
+
+/* The rows first: what is granted again must find its row free. */
+enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
+{
+    enum err err = queue_recover_row(c, token, died, out_n);
+    enum index_result r = INDEX_UNKNOWN;
+    int64_t n;
+
+    for (int i = 0; i < TRIES && err == OK && r == INDEX_UNKNOWN; i++)
+        r = died ? index_recover_ran(c, QUEUE_WEBHOOK, token, &n)
+                 : index_recover(c, QUEUE_WEBHOOK, token, &n);
+    return err;
 }

@@ -204,6 +204,7 @@ enum start_result queue_start(struct ctx *c, const struct candidate *job,
         return START_OK;
     }
     s->wait_ms = queue_number(row, "wait");
+    s->leased = lease_token(row).n > 0;
     if (s->wait_ms > 0)
         return START_WAIT;
     if (!job_read(row, &as))
@@ -248,18 +249,20 @@ enum err queue_change_held(struct ctx *c, const struct queue_move *m,
     return err;
 }
 
-const bson_t *queue_pipeline(struct ctx *c, const bson_t *set, bool ends)
+const bson_t *queue_pipeline(struct ctx *c, const bson_t *set,
+                             const char *unset)
 {
     bson_t *p = mongo_bson(c);
 
     if (p)
         BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
-                    "$unset", "[", "lease", BCON_UTF8(ends ? "open" : "enq"),
+                    "$unset", "[", "lease", BCON_UTF8(unset ? unset : "lease"),
                     "]", "}");
     return p;
 }
 
-enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
+enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms,
+                          bool listed)
 {
     struct queue_move m = {.id = id, .token = token};
     bson_t *set = mongo_bson(c);
@@ -273,8 +276,21 @@ enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms)
     if (wait_ms > 0)
         BCON_APPEND(set, "runAt", "{", "$max", "[", "$runAt",
                     QUEUE_NOW_AND(wait_ms), "]", "}");
-    m.pipeline = queue_pipeline(c, set, false);
+    m.pipeline = queue_pipeline(c, set, listed ? NULL : "enq");
     return queue_change_held(c, &m, &n);
+}
+
+enum err queue_unlist_row(struct ctx *c, str id)
+{
+    bson_t *cmd = mongo_bson(c), *q = mongo_bson(c), *reply;
+
+    if (!cmd || !q)
+        return ERR_OVERLOADED;
+    queue_append_text(q, "_id", id);
+    BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q",
+                BCON_DOCUMENT(q), "u", "{", "$unset", "{", "enq", BCON_INT32(1),
+                "}", "}", "}", "]");
+    return queue_write(c, cmd, &reply);
 }
 
 /* ---- finish */
@@ -300,7 +316,7 @@ static enum err append_attempt(struct ctx *c, bson_t *set,
 }
 
 /* What is sent once is no dead letter: it is never delivered again. */
-static enum job_state state_after(enum job_verdict v, bool once)
+enum job_state queue_state_after(enum job_verdict v, bool once)
 {
     switch (v) {
     case VERDICT_DONE:
@@ -313,10 +329,10 @@ static enum job_state state_after(enum job_verdict v, bool once)
     return JOB_WAITING;
 }
 
-static enum err finish_row(struct ctx *c, const struct claim *cl,
-                           const struct job_result *r, int64_t *out_n)
+static enum err end_try(struct ctx *c, const struct claim *cl,
+                        const struct job_result *r, int64_t *out_n)
 {
-    enum job_state st = state_after(r->verdict, cl->job.once);
+    enum job_state st = queue_state_after(r->verdict, cl->job.once);
     struct queue_move m = {
         .id = cl->job.id, .token = str_of(cl->token), .kept = cl->job.ordered};
     bson_t *set = mongo_bson(c);
@@ -337,7 +353,10 @@ static enum err finish_row(struct ctx *c, const struct claim *cl,
     else
         queue_append_end(set, c->conf, st, cl->job.once,
                          st == JOB_DONE ? NULL : r->reason);
-    m.pipeline = queue_pipeline(c, set, st != JOB_WAITING);
+    m.pipeline = queue_pipeline(c, set,
+                                st != JOB_WAITING ? "open"
+                                : cl->dataset[0]  ? NULL
+                                                  : "enq");
     return queue_change_held(c, &m, out_n);
 }
 
@@ -380,28 +399,12 @@ static void count_end(enum job_verdict v)
                     1);
 }
 
-static enum finish_result unknown(struct ctx *c, enum err err)
+enum finish_result queue_finish_row(struct ctx *c, const struct claim *cl,
+                                    const struct job_result *r)
 {
-    if (err != ERR_DB_UNAVAILABLE && err != ERR_TIME_LIMIT)
-        log_note(LOG_WARN, "queue.refused", "%s", c->reason);
-    ctx_forgive(c);
-    return FINISH_UNKNOWN;
-}
-
-enum finish_result queue_finish(struct ctx *c, struct claimant *k,
-                                const struct claim *cl,
-                                const struct job_result *r)
-{
-    struct settlement s = {.health = r->health,
-                           .hold_ms = r->hold_ms,
-                           .attempts = 1,
-                           .delivered = r->verdict == VERDICT_DONE,
-                           .failed = r->verdict != VERDICT_DONE,
-                           .dead = r->verdict == VERDICT_DEAD,
-                           .took_ms = r->took_ms};
     const bson_t *row;
     int64_t n = 0;
-    enum err err = finish_row(c, cl, r, &n);
+    enum err err = end_try(c, cl, r, &n);
 
     if (err == OK && n == 0) {
         err = queue_find_row(c, cl->job.id, &row);
@@ -409,28 +412,9 @@ enum finish_result queue_finish(struct ctx *c, struct claimant *k,
             (!row || !str_eq(queue_text(row, "fin"), str_of(cl->token))))
             return FINISH_LATE;
     }
-    if (err == OK && n > 0 && !cl->job.once)
+    if (err)
+        return FINISH_UNKNOWN;
+    if (n > 0 && !cl->job.once)
         count_end(r->verdict);
-    if (err == OK && !queue_is_test(cl->job.lim))
-        err =
-            mongo_queue_settle(c, k->queue, cl->job.lim, str_of(cl->token), &s);
-    return err ? unknown(c, err) : FINISH_DONE;
-}
-
-enum finish_result queue_give_back(struct ctx *c, struct claimant *k,
-                                   const struct claim *cl)
-{
-    const struct settlement s = {.back = !cl->sent};
-    enum err err = queue_return_row(c, cl->job.id, str_of(cl->token), 0);
-
-    if (err == OK && !queue_is_test(cl->job.lim))
-        err =
-            mongo_queue_settle(c, k->queue, cl->job.lim, str_of(cl->token), &s);
-    return err ? unknown(c, err) : FINISH_DONE;
-}
-
-void queue_settle_up(struct ctx *c, struct claimant *k)
-{
-    (void)c;
-    (void)k;
+    return FINISH_DONE;
 }

@@ -233,8 +233,10 @@ enum index_result index_enqueue(struct ctx *c, enum job_queue q,
 
 static void add_told(struct call *k, const struct index_told *t)
 {
-    static const char *const verdicts[] = {
-        [INDEX_ENDED] = "done", [INDEX_RETRY] = "retry", [INDEX_BACK] = "back"};
+    static const char *const verdicts[] = {[INDEX_ENDED] = "done",
+                                           [INDEX_GONE] = "gone",
+                                           [INDEX_RETRY] = "retry",
+                                           [INDEX_BACK] = "back"};
     static const char *const healths[] = {
         [HEALTH_SAME] = "same", [HEALTH_OK] = "ok", [HEALTH_FAILED] = "failed"};
 

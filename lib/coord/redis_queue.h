@@ -63,7 +63,9 @@ enum index_result index_enqueue(struct ctx *c, enum job_queue q,
 /* ---- jobs are claimed and finished */
 
 enum index_verdict {
-    INDEX_ENDED, /* the row is terminal, or there is none */
+    INDEX_ENDED, /* it ran, and its row is terminal by now */
+    INDEX_GONE,  /* it did not run, as its row has ended before or is none:
+                  * costs no limit */
     INDEX_RETRY, /* it ran and waits again, after delay_ms */
     INDEX_BACK   /* it did not run: costs no limit; after delay_ms */
 };

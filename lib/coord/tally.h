@@ -3,7 +3,7 @@
  * tally - totals of subscribers that one worker has counted and not yet added
  * to `_limits`
  *
- *   tally_new -> { tally_add }* , tally_flush once a second -> tally_free
+ *   tally_new -> { tally_add }* , tally_flush -> tally_free
  *
  * The index in Redis grants without a write to `_limits`, so what each delivery
  * adds to the totals of its subscriber is written once a second, in one
@@ -21,6 +21,10 @@ void tally_free(struct tally *t);
 void tally_add(struct tally *t, struct ctx *c, enum job_queue q, str lim,
                const struct settlement *s, int64_t limited);
 
-/* When due (a second after the last), or at once with `now`; a failure is
- * tried again later. */
+/* When there is something and the last time is a second ago, or at once with
+ * `now`. A failure is tried again later; what the server refuses is not. */
 void tally_flush(struct tally *t, struct ctx *c, bool now);
+
+/* Adds to one subscriber without a tally. */
+MUST_CHECK enum err tally_once(struct ctx *c, enum job_queue q, str lim,
+                               const struct settlement *s);

@@ -1,8 +1,8 @@
 #!lua
 -- queue_step  KEYS: dataset, meta
 -- ARGV: dataset id, T, token, lease ms, want (1 or 0), woken (1 or 0), and of
--- a claimed job that ended: id, token, done | retry | back, delay ms,
--- same | ok | failed, hold ms
+-- a claimed job that ended: id, token, done | gone | retry | back,
+-- delay ms, same | ok | failed, hold ms
 -- tells what became of that job, then claims one under `token`
 -- gives '' | OK | GONE | LOST of the first, ms until something may be due (-1:
 -- not known), subscribers met whose limit was reached, and of a claimed job:
@@ -35,23 +35,24 @@ local function finish(id, token, verdict, delay, health, ms)
     if j[5] ~= token then return 'LOST' end
     local s = load(j[1])
     local full = is_full(s)
+    local over = verdict == 'done' or verdict == 'gone'
     leave(id, j, s)
-    if verdict == 'done' then
+    if verdict == 'gone' or verdict == 'back' then refund(j, s) end
+    if over then
         at('DEL', J .. id)
         len = len - 1
         if j[2] ~= j[1] then seat_group(s, j[2]) end
     else
-        if verdict == 'back' then refund(j, s) end
         again(id, j, s, tonumber(delay))
     end
     judge(s, health, tonumber(ms))
-    if verdict == 'done' and s.r == '1' and not full and s.held <= now and
+    if over and s.r == '1' and not full and s.held <= now and
         j[2] == j[1] then
         at('HSET', s.key, 'n', s.n) -- its place in r is what it was
         return 'OK'
     end
     seat(s)
-    if j[7] == '1' and verdict == 'done' and s.n == 0 and s.r == '0' then
+    if j[7] == '1' and over and s.n == 0 and s.r == '0' then
         at('DEL', s.key) -- served once
         subs[s.lim] = nil
     end

@@ -330,13 +330,13 @@ MUTANTS = [
     Mutant(
         "a younger row starts beside an older one",
         COORD + "queue.c",
-        't->out->job.ordered ? check_order(c, t, job) : TURN_GOT',
-        'TURN_GOT',
+        'if (!row->ordered)\n        return TURN_GOT;',
+        'return TURN_GOT;',
         "test_queue_order",
     ),
     Mutant(
         "a replayed row starts beside a younger one",
-        COORD + "queue.c",
+        COORD + "queue_order.c",
         'job->replays > 0',
         'false',
         "test_queue_order",
@@ -345,7 +345,7 @@ MUTANTS = [
         "unknown webhooks are deleted ones",
         COORD + "queue.c",
         'enum err err = webhook_get(c, job->subscriber, &row);',
-        'enum err err = webhook_get(c, job->subscriber, &row);\n    err = err ? err : ERR_WEBHOOK_NOT_FOUND;',
+        'enum err err = webhook_get(c, job->subscriber, &row);\n\n    err = err ? err : ERR_WEBHOOK_NOT_FOUND;',
         "test_queue_recover",
     ),
     Mutant(
@@ -399,7 +399,7 @@ MUTANTS = [
     ),
     Mutant(
         "the charge of a row that was lost stays",
-        COORD + "queue.c",
+        COORD + "queue_turns.c",
         "if (take_back(c, t, job) != OK)",
         "if (false)",
         "test_queue",

@@ -92,7 +92,7 @@ static void younger_row_does_not_start_beside_an_older_one(void **state)
     struct ctx *c = *state;
     struct claimant k = world_worker();
     struct claim cl = {.token = "cccccccccccccccccccccccc"};
-    struct turns t = {.k = &k, .out = &cl};
+    struct turns t = {.path = &queue_by_rows, .k = &k, .out = &cl};
     struct candidate job = {.lim = world_hook_id(c, 1), .ordered = true};
     struct charge how = {.limit = 5, .window_ms = WINDOW_MS};
     const bson_t *row;
