@@ -3,14 +3,20 @@
 #include "fcgi-app/cluster_json.h"
 #include "lib/base/conf.h"
 #include "lib/base/jwrite.h"
+#include "lib/coord/redis_queue.h"
 #include "lib/coord/totals.h"
 #include "lib/data/mongo.h"
+
+enum {
+    RECENT_MOST = 100 /* webhooks asked about in one call */
+};
 
 /* All that the answer is made of. */
 struct stats {
     const struct conf *conf;
     const struct webhook *webhooks;
     size_t webhooks_n;
+    int64_t *recent; /* of each: tries by the index within the window */
     const struct totals *totals;
     size_t totals_n;
     const struct backlog *backlog; /* NULL: too long to be counted in time */
@@ -39,10 +45,34 @@ static enum err read_webhooks(struct ctx *c, struct stats *s)
     return OK;
 }
 
+/* Of an index that does not tell, none: `_limits` tell of the other path. */
+static enum err read_recent(struct ctx *c, struct stats *s)
+{
+    str *lims = ctx_alloc(c, (s->webhooks_n + 1) * sizeof *lims);
+
+    s->recent = ctx_alloc(c, (s->webhooks_n + 1) * sizeof *s->recent);
+    if (!lims || !s->recent)
+        return ERR_OVERLOADED;
+    for (size_t i = 0; i < s->webhooks_n; i++)
+        lims[i] = s->webhooks[i].id;
+    for (size_t i = 0; c->index[0] && i < s->webhooks_n; i += RECENT_MOST) {
+        size_t n = s->webhooks_n - i;
+
+        if (n > RECENT_MOST)
+            n = RECENT_MOST;
+        if (index_recent(c, QUEUE_WEBHOOK, &lims[i], n, &s->recent[i]) !=
+            INDEX_DONE)
+            break;
+    }
+    return OK;
+}
+
 static enum err read_all(struct ctx *c, struct stats *s)
 {
     enum err err = read_webhooks(c, s);
 
+    if (err == OK)
+        err = read_recent(c, s);
     if (err == OK)
         err = totals_read(c, QUEUE_WEBHOOK, &s->totals, &s->totals_n);
     if (err == OK)
@@ -71,13 +101,13 @@ static void write_limits(struct buf *b, const struct stats *s)
     buf_add(b, STR("\"rateLimitStatus\":["));
     for (size_t i = 0; i < s->webhooks_n; i++) {
         const struct webhook *w = &s->webhooks[i];
-        struct totals t = totals_of(s, w);
+        int64_t recent = totals_of(s, w).recent + s->recent[i];
 
         buf_add(b, i ? STR(",{\"url\":") : STR("{\"url\":"));
         jwrite_str(b, w->url);
         buf_addf(b, ",\"webhookId\":\"" STR_FMT "\",\"recentRequests\":%lld,",
-                 STR_ARG(w->id), (long long)t.recent);
-        write_bool(b, "isLimited", t.recent >= w->max_per_window);
+                 STR_ARG(w->id), (long long)recent);
+        write_bool(b, "isLimited", recent >= w->max_per_window);
         buf_add_char(b, '}');
     }
     buf_add_char(b, ']');

@@ -144,6 +144,17 @@ enum err cluster_place(struct ctx *c, struct lock_place *out)
     return OK;
 }
 
+void cluster_use_index(struct ctx *c)
+{
+    const struct cluster *k = cluster_get(c);
+    const struct dataset *d = &k->view.dataset;
+
+    c->index = "";
+    if (k->seen && k->redis_seen && k->usable && d->home == DATASET_REDIS &&
+        rds_find(c))
+        c->index = d->id;
+}
+
 /* ---- looking at MongoDB */
 
 /* The names are not kept. */

@@ -54,6 +54,10 @@ bool cluster_has_workers(const struct cluster *k, const struct conf *conf);
  */
 MUST_CHECK enum err cluster_place(struct ctx *c, struct lock_place *out);
 
+/* Sets c->index, and c->rds with it, if the queue's index in Redis may be used
+ * now. Until ctx_reset. */
+void cluster_use_index(struct ctx *c);
+
 /* ---- the poll threads */
 
 /*

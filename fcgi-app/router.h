@@ -16,6 +16,7 @@ enum route_flag {
     ROUTE_METRICS = 16, /* needs no role while METRICS_PUBLIC */
     ROUTE_ACCESS = 32,  /* only while AUTH_ENABLED: ERR_AUTH_DISABLED */
     ROUTE_BRIEF = 64,   /* a MongoDB that hangs holds it for a second */
+    ROUTE_QUEUE = 128,  /* asks or tells the queue: its index may be in Redis */
 };
 
 typedef enum err (*route_handler)(struct ctx *c, const struct request *q,

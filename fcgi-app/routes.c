@@ -29,12 +29,12 @@ const struct route routes[] = {
     {HTTP_POST,   "/api/cluster/webhooks/queue/pause",         api_queue_pause,  ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
     {HTTP_POST,   "/api/cluster/webhooks/queue/resume",        api_queue_resume, ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
     {HTTP_GET,    "/api/cluster/webhooks/dead-letters",        api_dead_list,    ROLE_ADMIN, ROUTE_BRIEF | ROUTE_IO},
-    {HTTP_POST,   "/api/cluster/webhooks/dead-letters/replay", api_dead_replay,  ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
+    {HTTP_POST,   "/api/cluster/webhooks/dead-letters/replay", api_dead_replay,  ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO | ROUTE_BODY},
 
-    {HTTP_GET,    "/api/webhooks/stats",                          api_webhooks_stats,    ROLE_ADMIN, ROUTE_IO},
-    {HTTP_POST,   "/api/webhooks/deliveries/:deliveryId/replay",  api_deliveries_replay, ROLE_ADMIN, ROUTE_IO},
+    {HTTP_GET,    "/api/webhooks/stats",                          api_webhooks_stats,    ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks/deliveries/:deliveryId/replay",  api_deliveries_replay, ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO},
     {HTTP_GET,    "/api/webhooks/:id/deliveries",                 api_deliveries_list,   ROLE_ADMIN, ROUTE_IO},
-    {HTTP_POST,   "/api/webhooks/:id/test",                       api_deliveries_test,   ROLE_ADMIN, ROUTE_IO},
+    {HTTP_POST,   "/api/webhooks/:id/test",                       api_deliveries_test,   ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO},
 
     {HTTP_GET,    "/api/db/:c",     api_db_list,   ROLE_READ,  ROUTE_IO},
     {HTTP_POST,   "/api/db/:c",     api_db_create, ROLE_WRITE, ROUTE_IO | ROUTE_BODY},
@@ -54,8 +54,8 @@ const struct route routes[] = {
     {HTTP_GET,    "/api/webhooks",                   api_webhooks_list,   ROLE_ADMIN, ROUTE_IO},
     {HTTP_POST,   "/api/webhooks",                   api_webhooks_create, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
     {HTTP_GET,    "/api/webhooks/:id",               api_webhooks_get,    ROLE_ADMIN, ROUTE_IO},
-    {HTTP_PUT,    "/api/webhooks/:id",               api_webhooks_change, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
-    {HTTP_DELETE, "/api/webhooks/:id",               api_webhooks_delete, ROLE_ADMIN, ROUTE_IO},
+    {HTTP_PUT,    "/api/webhooks/:id",               api_webhooks_change, ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO | ROUTE_BODY},
+    {HTTP_DELETE, "/api/webhooks/:id",               api_webhooks_delete, ROLE_ADMIN, ROUTE_QUEUE | ROUTE_IO},
     {HTTP_POST,   "/api/webhooks/:id/rotate-secret", api_webhooks_rotate, ROLE_ADMIN, ROUTE_IO | ROUTE_BODY},
 
     {HTTP_GET,    "/api/:c",     api_db_list,   ROLE_READ,  ROUTE_ALIAS | ROUTE_IO},

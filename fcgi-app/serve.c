@@ -17,7 +17,9 @@
 
 #include "fcgi-app/access.h"
 #include "fcgi-app/auth.h"
+#include "fcgi-app/cluster.h"
 #include "fcgi-app/guard.h"
+#include "fcgi-app/hints.h"
 #include "fcgi-app/limit.h"
 #include "fcgi-app/measure.h"
 #include "fcgi-app/permits.h"
@@ -134,6 +136,8 @@ static enum err run_with(struct worker *w, enum patience patience,
     c->mongo = w->mongo[patience];
     if (patience == BRIEF)
         c->op_ms = BRIEF_OP_MS;
+    if (route->flags & ROUTE_QUEUE)
+        cluster_use_index(c);
     return run_route(c, q, route, out);
 }
 
@@ -226,11 +230,13 @@ static void serve_request(struct worker *w)
     measure_end(&q, &out, took_us);
     access_add(&w->log, &q, &out, took_us / 1000);
     FCGX_Finish_r(&w->fcgi);
+    hints_give(c);
     if (w->body.cap > KEPT_REPLY_BYTES) {
         buf_done(&w->body);
         buf_init(&w->body, REPLY_BYTES, ERR_INTERNAL);
     }
     ctx_reset(c);
+    c->index = "";
 }
 
 /* Hands a readable connection to libfcgi and arms it again if it is kept. */
@@ -391,6 +397,7 @@ static int drain(pthread_t *threads, int64_t n)
     for (int64_t i = 0; i < n; i++)
         if (pthread_clockjoin_np(threads[i], NULL, CLOCK_MONOTONIC, &t) != 0)
             return 0;
+    hints_stop(end);
     return 0;
 }
 
@@ -447,8 +454,9 @@ int serve_run(void *arg, int slot)
     if (!open_pools((int)n) || !open_epoll() || !permits_setup(n) ||
         reply_setup(task->conf) != OK)
         return 1;
-    if (!refresh_start(
-            &(struct refresh_task){task->conf, srv.pools[PATIENT], tell_main}))
+    if (!refresh_start(&(struct refresh_task){task->conf, srv.pools[PATIENT],
+                                              tell_main}) ||
+        !hints_start(task->conf))
         return 1;
     for (int64_t i = 0; i < n; i++) {
         struct worker *w = worker_new();

@@ -169,7 +169,8 @@ Cluster: build/sqlfree --env-file build/run/run.env leader|resign|locks list
 Logs and data: build/run. Ctrl-C stops everything.
 EOF
 [ "$(mode)" != degraded ] ||
-    echo "Redis cannot be used, build/run/workers.log says why: no locks." >&2
+    echo "Redis cannot be used, build/run/workers.log says why: no locks," \
+        "and deliveries go through MongoDB alone." >&2
 # ends when one of ours ends, which is then told
 wait -n "${pids[@]}" || true
 echo "run: one of the servers ended; see the logs in build/run" >&2

@@ -17,6 +17,10 @@
 
 #define OUTBOX "_outbox"
 
+enum {
+    EVENT_ID_CHARS = 24 /* as hex */
+};
+
 /* One change, over all its turns. */
 struct work {
     const struct change *how;
@@ -137,6 +141,26 @@ static bool is_row_refused(const struct work *w, enum err err)
 {
     return w->at_row && !w->event.cut &&
            (err == ERR_VALIDATION_ERROR || err == ERR_DOCUMENT_TOO_LARGE);
+}
+
+/* In room that doubles; one that finds none is found in the outbox. */
+static void note_committed(struct ctx *c, const struct work *w)
+{
+    char id[EVENT_ID_CHARS + 1], *grown;
+    size_t had = c->committed.n, n = had / EVENT_ID_CHARS;
+    char *p = (char *)(uintptr_t)c->committed.p; /* our own memory */
+
+    if ((n & (n - 1)) == 0) {
+        grown = arena_alloc(&c->arena, n ? 2 * had : EVENT_ID_CHARS);
+        if (!grown)
+            return;
+        if (had > 0)
+            memcpy(grown, p, had);
+        p = grown;
+    }
+    bson_oid_to_string(&w->event.id, id);
+    memcpy(p + had, id, EVENT_ID_CHARS);
+    c->committed = (str){p, had + EVENT_ID_CHARS};
 }
 
 /* ---- with transactions */
@@ -335,6 +359,8 @@ enum err change_insert(struct ctx *c, const struct change *how,
         err = insert_alone(c, &w, false);
     else
         err = insert_with_others(c, &w);
+    if (err == OK)
+        note_committed(c, &w);
     return err;
 }
 
@@ -358,6 +384,8 @@ enum err change_modify(struct ctx *c, const struct change *how,
         ctx_forgive(c); /* the row of an earlier turn: it was done */
         err = OK;
     }
+    if (err == OK && w.at_row)
+        note_committed(c, &w);
     if (err == OK)
         *out = update ? w.event.doc : w.event.old;
     return err;

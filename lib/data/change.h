@@ -13,6 +13,8 @@
  * is inserted right after the change, before the answer, best effort; a failure
  * is logged and counted, and the change stands.
  *
+ * The id of each event that was committed is added to c->committed.
+ *
  * Where nobody subscribes the caller does the plain write: change_wanted() is
  * all it pays.
  */

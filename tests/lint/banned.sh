@@ -32,7 +32,7 @@ calls("malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign") &&
     FILENAME !~ /^lib\/base\/(arena|buf|snap)[.]c$/ &&
     fn !~ /_new\(/ { flag("memory comes from an arena, a buf or a *_new function") }
 code ~ /#[ \t]*include[ \t]*<pthread.h>/ &&
-    FILENAME !~ /\/(serve|watch|refresh|snap|combine|subs)[.][ch]$/ { flag("pthread.h only in serve, watch, refresh, snap, combine, subs") }
+    FILENAME !~ /\/(serve|watch|refresh|hints|snap|combine|subs)[.][ch]$/ { flag("pthread.h only in serve, watch, refresh, hints, snap, combine, subs") }
 code ~ /#[ \t]*include[ \t]*<stdatomic.h>/ &&
     FILENAME !~ /\/(metrics|snap|table|serve|watch|refresh|limit|permits|mongo|mongo_sessions|proc|clock|subs|board)[.]c$/ { flag("stdatomic.h only in the files named for it") }
 code ~ /(^|[ \t])\/\// { flag("comments are /* */") }

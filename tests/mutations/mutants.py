@@ -511,6 +511,35 @@ MUTANTS = [
         "if (atomic_load(&own[i].state) == FREE) continue;",
         "test_mongo_sessions",
     ),
+    # events told beside the requests
+    Mutant(
+        "index used while Redis is away",
+        "fcgi-app/cluster.c",
+        "k->redis_seen && k->usable &&",
+        "",
+        "test_cluster",
+    ),
+    Mutant(
+        "hints for a Redis that is away",
+        "fcgi-app/hints.c",
+        "if (c->index[0]) hint_push(c, ids, n);",
+        "hint_push(c, ids, n);",
+        "test_hints",
+    ),
+    Mutant(
+        "hints beyond the room for them",
+        "fcgi-app/hints.c",
+        "if (n > room) n = room;",
+        "",
+        "test_hints",
+    ),
+    Mutant(
+        "hint of a change that was none",
+        "lib/data/change.c",
+        "if (err == OK && w.at_row) note_committed(c, &w);",
+        "if (err == OK) note_committed(c, &w);",
+        "test_change_committed",
+    ),
 ]
 
 

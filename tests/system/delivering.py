@@ -1,5 +1,5 @@
-"""delivering - what tests of deliveries share: an instance with workers on
-MongoDB alone, webhooks by the API, and which process is sending."""
+"""delivering - what tests of deliveries share: an instance with workers on one
+claim path or the other, webhooks by the API, and which process is sending."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import time
 import uuid
 from pathlib import Path
 
-from cluster import Instance, Servers, gone, wait_until
+from cluster import Instance, gone, wait_until
+from paths import on, wait_path
 
 SETTINGS = {
-    "REDIS_URL": "none",
     "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
     "WEBHOOKS_RETRY_DELAY": 100,
     "WEBHOOKS_RETRY_MAX_DELAY": 1000,
@@ -31,21 +31,24 @@ FAST = SETTINGS | {
 }
 
 
-class Bare(Servers):
-    """There is no Redis."""
-
-    def start_redis(self) -> None:
-        pass
-
-
 def retries(n: int, ms: int = 100, **more) -> dict:
     """rateLimit of a webhook."""
     limit = {"maxRetries": n, "baseDelayMs": ms, "maxDelayMs": 1000}
     return limit | {"maxRequestsPerMinute": 300} | more
 
 
-def instance(servers, **settings) -> Instance:
-    return Instance(servers, workers=True, **(SETTINGS | settings))
+def instance(servers, path: str = "mongodb", **settings) -> Instance:
+    """It claims that way when this returns."""
+    settings = SETTINGS | on(path) | settings
+    api = Instance(servers, workers=True, **settings)
+    try:
+        with servers.client() as client:
+            wait_path(client[api.database], path)
+    except BaseException:
+        print(api.logs())
+        api.stop()
+        raise
+    return api
 
 
 class Hook:

@@ -79,6 +79,34 @@ def doubles(receipts: Iterable[Receipt]) -> dict[str, int]:
     return {message: n for message, n in count.items() if n > 1}
 
 
+def check_bodies(receipts: Iterable[Receipt], rows: Iterable[dict]) -> None:
+    """What came is of a row, and byte for byte what the row holds."""
+    kept = {row["msgId"]: bytes(row["body"]) for row in rows}
+    for r in receipts:
+        assert r.message in kept, f"{r.message} is of no row"
+        assert kept[r.message] == r.body, f"{r.message} has other bytes than its row"
+
+
+def check_doubles(
+    receipts: Iterable[Receipt],
+    causes: Iterable[tuple[float, float]] = (),
+    window: float = 0,
+) -> None:
+    """A try of a message comes once. It may come again for a cause (begin, end),
+    while which it was under way, and no later than `window` behind its end: the
+    time of a lease. Without causes nothing comes twice."""
+    tries: dict[tuple, list[float]] = defaultdict(list)
+    for r in receipts:
+        tries[r.message, r.headers["x-attempt-number"]].append(r.at)
+    for key, times in tries.items():
+        times.sort()
+        for first, again in zip(times, times[1:]):
+            assert any(
+                begin - window <= first <= end and begin <= again <= end + window
+                for begin, end in causes
+            ), f"{key} came at {first:.2f} and {again:.2f} for no cause: {causes}"
+
+
 def check_labelled(receipts: Iterable[Receipt], repeated: bool = False) -> None:
     """One message id is one body, and one change has one id. repeated: a web
     server may have sent a PUT again, whose connection was cut: two changes."""

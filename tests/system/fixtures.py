@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from cluster import APP, ROOT, WEBS, Instance, Servers, stop_all
+from paths import PATHS, servers_of
 
 sys.path.insert(0, str(ROOT / "tests" / "toxics"))
 
@@ -39,6 +40,20 @@ def servers():
 def own():
     """Servers that a module's tests may harm."""
     s = Servers()
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="module", params=PATHS)
+def path(request):
+    """Of claims: each in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def stack(path):
+    """Servers that a module's tests may harm: what the path needs, no more."""
+    s = servers_of(path)
     yield s
     s.stop()
 

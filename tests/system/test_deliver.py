@@ -1,5 +1,5 @@
 """Deliveries to a real receiver, whatever dies on the way: an instance with
-workers on MongoDB alone."""
+workers, on MongoDB alone and with Redis."""
 
 import datetime
 import os
@@ -12,6 +12,7 @@ from receiver import Receiver
 
 from cluster import wait_until
 from delivering import Hook, instance, sender, settled, wait_gone
+from paths import check_path
 
 TIMEOUT = 2000  # of one try
 KILLS = 12
@@ -24,15 +25,17 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def api(servers):
-    with instance(servers, WEBHOOK_TIMEOUT=20000) as api:
+def api(servers, path):
+    with instance(servers, path, WEBHOOK_TIMEOUT=20000) as api:
         yield api
+        with servers.client() as client:
+            check_path(client[api.database], path)
 
 
 @pytest.fixture
-def mortal(servers):
+def mortal(servers, path):
     """One that a test may end."""
-    with instance(servers, WEBHOOK_TIMEOUT=TIMEOUT) as api:
+    with instance(servers, path, WEBHOOK_TIMEOUT=TIMEOUT) as api:
         yield api
 
 
@@ -277,9 +280,9 @@ def test_what_runs_may_end(mortal, receiver, db):
     hook.wait_state(db, "done", 2)
 
 
-def test_what_runs_too_long_is_given_back(servers, receiver, db):
+def test_what_runs_too_long_is_given_back(servers, path, receiver, db):
     settings = {"WEBHOOK_TIMEOUT": 30000, "SHUTDOWN_GRACE_MS": 7000}
-    with instance(servers, **settings) as api:
+    with instance(servers, path, **settings) as api:
         hook = Hook(api, receiver, "/tarpit")
         hook.insert()
         hook.wait(1)
@@ -290,9 +293,9 @@ def test_what_runs_too_long_is_given_back(servers, receiver, db):
         assert is_left(api, db)
 
 
-def test_second_sigterm_gives_back_at_once(servers, receiver, db):
+def test_second_sigterm_gives_back_at_once(servers, path, receiver, db):
     settings = {"WEBHOOK_TIMEOUT": 60000, "SHUTDOWN_GRACE_MS": 60000}
-    with instance(servers, **settings) as api:
+    with instance(servers, path, **settings) as api:
         hook = Hook(api, receiver, "/tarpit")
         hook.insert()
         hook.wait(1)
@@ -330,9 +333,13 @@ def test_pause_holds_all_and_loses_nothing(api, receiver, db):
 # ---- Redis away where it is required
 
 
+def ready(api) -> int:
+    return api.get("/health/ready").status
+
+
 def test_required_redis_holds_all_until_it_is_back(own, receiver):
-    settings = {"REDIS_URL": own.redis_url, "CLUSTER_REQUIRE_REDIS": "true"}
-    with instance(own, **settings) as api, own.client() as db:
+    settings = {"CLUSTER_REQUIRE_REDIS": "true"}
+    with instance(own, "redis", **settings) as api, own.client() as db:
         hook = Hook(api, receiver)
         hook.insert(n=1)
         hook.wait_state(db, "done")
@@ -346,19 +353,21 @@ def test_required_redis_holds_all_until_it_is_back(own, receiver):
             )
             hook.insert(n=2)
             wait_until("its job is there", lambda: len(hook.jobs(db)) == 2)
+            wait_until("it is not ready", lambda: ready(api) == 503)
             time.sleep(1.5)  # some looks
             assert hook.count() == 1
         finally:
             own.redis.cont()
         back = time.monotonic()
         assert hook.wait(2)[1].t - back < 5
+        wait_until("it is ready", lambda: ready(api) == 200)
 
 
 # ---- MongoDB away
 
 
-def test_result_is_kept_until_mongodb_is_back(own, receiver):
-    with instance(own, WEBHOOK_TIMEOUT=20000) as api, own.client() as db:
+def test_result_is_kept_until_mongodb_is_back(own, path, receiver):
+    with instance(own, path, WEBHOOK_TIMEOUT=20000) as api, own.client() as db:
         hook = Hook(api, receiver, "/slow/1500")
         hook.insert()
         hook.wait(1)
@@ -371,8 +380,8 @@ def test_result_is_kept_until_mongodb_is_back(own, receiver):
         assert (job["tries"], job["starts"], job["stalls"]) == (1, 1, 0)
 
 
-def test_mongodb_away_beyond_the_lease_is_no_death_of_its_sender(own, receiver):
-    with instance(own, WEBHOOK_TIMEOUT=TIMEOUT) as api, own.client() as db:
+def test_mongodb_away_beyond_the_lease_is_no_death_of_its_sender(own, path, receiver):
+    with instance(own, path, WEBHOOK_TIMEOUT=TIMEOUT) as api, own.client() as db:
         hook = Hook(api, receiver, "/slow/1500")
         pids = settled(api)
         hook.insert()

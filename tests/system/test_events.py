@@ -15,6 +15,8 @@ from clusters import Cluster
 from events import (
     Receipt,
     Written,
+    check_bodies,
+    check_doubles,
     check_labelled,
     check_nothing_invented,
     check_nothing_lost,
@@ -24,9 +26,10 @@ from events import (
     doubles,
     missing,
 )
+from index import check_index, check_index_empty, wait_index
+from paths import check_path, on, wait_path
 
 FAST = {
-    "REDIS_URL": "none",
     "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
     "WEBHOOK_RATE_LIMIT_WINDOW_MS": "1000",
     "WEBHOOKS_RETRY_DELAY": "100",
@@ -175,6 +178,10 @@ class Havoc:
     def mongod(self) -> None:
         self.servers.restart_mongod(kill=True)
 
+    def redis(self) -> None:
+        """Its data are lost."""
+        self.servers.restart_redis(kill=True)
+
     def turn(self, kind: str) -> None:
         self.done.append(kind)
         if kind in ("deliver", "fanout", "coordinator"):
@@ -186,12 +193,15 @@ class Havoc:
 KINDS = ["deliver", "fanout", "coordinator", "workers", "app_child", "stop_child"]
 
 
-def test_all_arrive_while_everything_dies_in_turn(own, receiver):
+def test_all_arrive_while_everything_dies_in_turn(stack, path, receiver):
     """The promise as a whole: three instances behind nginx, one receiver, an
-    ordered webhook and one without order, a mongod that is killed twice."""
+    ordered webhook and one without order, a mongod that is killed twice, and so
+    is Redis where there is one."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    with Cluster(own, 3, **FAST) as cluster:
+    servers = ["mongod", "redis"] if path == "redis" else ["mongod"]
+    with Cluster(stack, 3, **FAST, **on(path)) as cluster:
+        wait_path(cluster.db, path, 3)
         hooks = subscribe_all(cluster, receiver, "things", "/ok/plain")
         hooks += subscribe_all(
             cluster, receiver, "things", "/ok/ordered", ordered=True
@@ -207,9 +217,9 @@ def test_all_arrive_while_everything_dies_in_turn(own, receiver):
         threads = [threading.Thread(target=write, args=(w,)) for w in writers]
         for thread in threads:
             thread.start()
-        havoc = Havoc(cluster, own, seed)
+        havoc = Havoc(cluster, stack, seed)
         try:
-            for kind in [*KINDS, "mongod", *KINDS, "mongod"]:
+            for kind in [*KINDS, *servers, *KINDS, *servers]:
                 before = len(receiver.requests())
                 havoc.turn(kind)
                 wait_until(
@@ -233,13 +243,17 @@ def test_all_arrive_while_everything_dies_in_turn(own, receiver):
             check_signed(got, secrets)
             if hook["ordered"]:
                 check_order(got)
+        if path == "redis":
+            wait_index(stack, cluster.database, check_index, 30)
+            wait_index(stack, cluster.database, check_index_empty, 30)
         states = stored_states(cluster)
         print(f"{len(receiver.requests())} requests, rows {states}, {havoc.done}")
         assert set(states) == {"done"}
 
 
-def test_dead_letters_are_replayed_by_one_call(own, receiver):
-    with Cluster(own, 1, **FAST) as cluster:
+def test_dead_letters_are_replayed_by_one_call(stack, path, receiver):
+    with Cluster(stack, 1, **FAST, **on(path)) as cluster:
+        wait_path(cluster.db, path)
         api = cluster["a"]
         hook = subscribe(
             api,
@@ -271,7 +285,7 @@ def test_dead_letters_are_replayed_by_one_call(own, receiver):
 
 def test_ten_instances_share_a_queue_without_doubles(own, receiver):
     """20,000 deliveries that are there already: 2,000 events, 10 webhooks."""
-    with Cluster(own, 10, webs=["a"], **FAST) as cluster:
+    with Cluster(own, 10, webs=["a"], **FAST, **on("mongodb")) as cluster:
         api = cluster["a"]
         for i in range(10):
             subscribe(api, receiver, "many", f"/ok/{i}")
@@ -310,8 +324,9 @@ def test_ten_instances_share_a_queue_without_doubles(own, receiver):
 # ---- limits
 
 
-def test_the_limit_of_a_webhook_is_exact_over_instances(own, receiver):
-    with Cluster(own, 3, webs=["a"], **FAST) as cluster:
+def test_the_limit_of_a_webhook_is_exact_over_instances(stack, path, receiver):
+    with Cluster(stack, 3, webs=["a"], **FAST, **on(path)) as cluster:
+        wait_path(cluster.db, path, 3)
         api = cluster["a"]
         limit = {"maxRequestsPerMinute": 20, "maxRetries": 0}
         subscribe(api, receiver, "limited", "/ok/limited", rateLimit=limit)
@@ -327,12 +342,16 @@ def test_the_limit_of_a_webhook_is_exact_over_instances(own, receiver):
         took = times[-1] - times[0]
         print(f"100 deliveries of 20/s took {took:.2f} s")
         assert took < 5 / 0.95 + 1
+        check_path(cluster.db, path)
 
 
-def test_failing_and_hanging_receivers_leave_the_others_alone(own, receiver):
+def test_failing_and_hanging_receivers_leave_the_others_alone(
+    stack, path, receiver
+):
     """A tarpit holds its share of the slots, at most; an ordered one too."""
-    with Cluster(own, 1, **FAST) as cluster:
+    with Cluster(stack, 1, **FAST, **on(path)) as cluster:
         api = cluster["a"]
+        wait_path(cluster.db, path)
         receiver.answer("/hangs", "tarpit")
         receiver.answer("/hangs-in-order", "tarpit")
         subscribe(api, receiver, "calm", "/ok/calm")
@@ -354,7 +373,7 @@ def test_failing_and_hanging_receivers_leave_the_others_alone(own, receiver):
 
 def receipt(message: str, document: str, n: int, at: float = 0) -> Receipt:
     body = f'{{"event":"update","data":{{"document":{{"_id":"{document}","n":{n}}}}}}}'
-    headers = {"webhook-id": message, "x-webhook-id": "w"}
+    headers = {"webhook-id": message, "x-webhook-id": "w", "x-attempt-number": "1"}
     return Receipt(at, "/", headers, body.encode())
 
 
@@ -371,7 +390,17 @@ def test_the_checkers_see_faults():
         (check_labelled, [*good, receipt("m3", "d", 2)]),
         (lambda r: check_windows([0, 0.1, 0.2], 2, 1), good),
         (lambda r: check_signed(r, {"w": "whsec_" + "A" * 44}), good),
+        (check_doubles, [*good, receipt("m1", "d", 1, 3)]),
+        (lambda r: check_doubles(r, [(2, 3)], 4), [*good, receipt("m1", "d", 1, 9)]),
+        (lambda r: check_doubles(r, [(8, 9)], 4), [*good, receipt("m1", "d", 1, 9)]),
+        (lambda r: check_doubles(r, [(4, 5)], 4), [*good, receipt("m1", "d", 1, 3)]),
+        (lambda r: check_bodies(r, [{"msgId": "m1", "body": r[0].body}]), good),
+        (lambda r: check_bodies(r, [{"msgId": m.message, "body": b"x"} for m in r]),
+         good),
     ]:
         with pytest.raises((AssertionError, KeyError)):
             check(bad)
     assert doubles([*good, good[0]]) == {"m1": 2}
+    check_doubles(good)
+    check_doubles([*good, receipt("m1", "d", 1, 6)], [(2, 3)], 4)
+    check_bodies(good, [{"msgId": m.message, "body": m.body} for m in good])

@@ -13,21 +13,16 @@ from receiver import Receiver
 from clock import WrongClock
 from cluster import wait_until
 from clusters import Cluster
-from delivering import FAST, Bare, Hook, retries
+from delivering import FAST, Hook, retries
 from events import Receipt, check_labelled, doubles
+from index import check_index, check_index_empty, wait_index
+from paths import on, wait_path
 from rows import check_groups, check_rest, check_rows, job_changes, leases_of
 
 LIMIT = 4  # s, of a try
 LEASE = LIMIT + 10
 HOUR = 3600 * 1000
 LATE = 2  # s; one is promised, one is for this machine
-
-
-@pytest.fixture(scope="module")
-def bare():
-    servers = Bare()
-    yield servers
-    servers.stop()
 
 
 @pytest.fixture
@@ -55,6 +50,9 @@ def judge(cluster, hooks) -> None:
     for hook in hooks:
         check_labelled(receipts(hook.receiver, hook.path))
         assert {j["st"] for j in hook.jobs(cluster.client)} == {"done"}
+    if cluster.servers.redis:
+        wait_index(cluster.servers, cluster.database, check_index, LEASE + 5)
+        wait_index(cluster.servers, cluster.database, check_index_empty, LEASE + 5)
 
 
 def _is_free(db) -> bool:
@@ -68,12 +66,13 @@ def _is_free(db) -> bool:
 # ---- instances
 
 
-def test_loss_and_stop_of_instances(bare, receiver):
+def test_loss_and_stop_of_instances(stack, path, receiver):
     """b is lost, c is stopped for longer than its leases; a does what they
     had when that is over. What c says afterwards counts for nothing."""
-    settings = FAST | {"WEBHOOK_TIMEOUT": LIMIT * 1000}
-    with Cluster(bare, 3, webs=["a"], **settings) as cluster:
+    settings = FAST | {"WEBHOOK_TIMEOUT": LIMIT * 1000} | on(path)
+    with Cluster(stack, 3, webs=["a"], **settings) as cluster:
         jobs = cluster.db["_jobs"]
+        wait_path(cluster.db, path, 3)
         time.sleep(1)  # the slots of all are known to all
         some = [Hook(cluster["a"], receiver, rateLimit=retries(5)) for _ in range(3)]
         more = {"ordered": True, "events": ["create", "update"]}
@@ -161,8 +160,9 @@ class Writing:
 
 
 @pytest.mark.parametrize("harm", ["restart", "step down"])
-def test_mongodb_goes_in_the_middle(bare, receiver, harm):
-    with Cluster(bare, 2, webs=["a"], **FAST) as cluster:
+def test_mongodb_goes_in_the_middle(stack, path, receiver, harm):
+    with Cluster(stack, 2, webs=["a"], **FAST, **on(path)) as cluster:
+        wait_path(cluster.db, path, 2)
         hooks = [
             Hook(cluster["a"], receiver, "/slow/50", ordered=x, rateLimit=retries(9))
             for x in (False, True)
@@ -170,9 +170,9 @@ def test_mongodb_goes_in_the_middle(bare, receiver, harm):
         with Writing(hooks[0]) as plain, Writing(hooks[1]) as ordered:
             receiver.wait(20)
             if harm == "restart":
-                bare.restart_mongod()
+                stack.restart_mongod()
             else:
-                bare.stepdown(1)
+                stack.stepdown(1)
             before = len(receiver.requests())
             wait_until(
                 "deliveries go on", lambda: len(receiver.requests()) > before + 20, 60
@@ -187,7 +187,7 @@ def test_mongodb_goes_in_the_middle(bare, receiver, harm):
 # ---- clocks
 
 
-def test_clocks_an_hour_off(bare, receiver, tmp_path):
+def test_clocks_an_hour_off(stack, path, receiver, tmp_path):
     """Of one instance an hour ahead, of the other behind, app and workers."""
     folders = {name: tmp_path / name for name in "ab"}
     for folder in folders.values():
@@ -197,8 +197,9 @@ def test_clocks_an_hour_off(bare, receiver, tmp_path):
         "b": WrongClock(folders["b"], -HOUR),
     }
     each = {name: clock.env for name, clock in clocks.items()}
-    with Cluster(bare, 2, each, **FAST) as cluster:
+    with Cluster(stack, 2, each, **FAST, **on(path)) as cluster:
         db = cluster.db
+        wait_path(db, path, 2)
         limit = retries(3, 500)
         hook = Hook(cluster["a"], receiver, rateLimit=limit)
         asks = Hook(cluster["a"], receiver, rateLimit=limit)

@@ -1,5 +1,5 @@
-"""What is promised of deliveries, on three instances that share a MongoDB, and
-no Redis anywhere: one that floods, one that hangs, deaths, pauses, stops,
+"""What is promised of deliveries, on three instances that share a MongoDB, with
+no Redis anywhere and with one: one that floods, one that hangs, deaths, pauses, stops,
 replays, changed subscriptions. After each test the oplog is judged: every row
 and every lease, and what is left."""
 
@@ -16,30 +16,25 @@ from receiver import Receiver
 import hooks
 from cluster import wait_until
 from clusters import Cluster
-from delivering import FAST, Bare, Hook, retries, sender
+from delivering import FAST, Hook, retries, sender
 from events import Receipt, check_labelled, check_signed, doubles
+from index import check_index, check_index_empty, wait_index
 from locks import release, take
+from paths import Breaker, check_path, on, wait_path
 from rows import (
     check_caps,
     check_groups,
     check_rest,
     check_rows,
-    check_totals,
     job_changes,
     leases_of,
     share_of,
+    wait_totals,
 )
 
 SLOTS = 5  # of an instance
 CAP = 6  # 0.4 x 15
 KILLS = 24
-
-
-@pytest.fixture(scope="module")
-def bare():
-    servers = Bare()
-    yield servers
-    servers.stop()
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +44,16 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def shared(bare, receiver):
-    with Cluster(bare, 3, **FAST) as cluster:
+def shared(stack, path, receiver):
+    with Cluster(stack, 3, **FAST, **on(path)) as cluster:
         wait_cap(cluster)
+        wait_path(cluster.db, path, 3)
         time.sleep(1)  # the slots of all are known to all
         yield cluster
 
 
 @pytest.fixture
-def cluster(shared, request):
+def cluster(shared, path, request):
     """What a test did is judged behind it."""
     since = shared.mark()
     wait_cap(shared)
@@ -70,6 +66,10 @@ def cluster(shared, request):
         changes = job_changes(shared.servers, shared.database, since)
         check_rows(changes)
         check_groups(leases_of(changes))
+        check_path(shared.db, path)
+        if path == "redis":
+            wait_index(shared.servers, shared.database, check_index)
+            wait_index(shared.servers, shared.database, check_index_empty)
 
 
 def wait_cap(cluster) -> None:
@@ -106,16 +106,16 @@ def judged(cluster, since):
     return leases_of(job_changes(cluster.servers, cluster.database, since))
 
 
-# ---- without Redis
+# ---- as a whole
 
 
-def test_single_mode_is_whole(cluster, receiver):
+def test_each_mode_is_whole(cluster, path, receiver):
     """Locks, leaders, deliveries; nothing says that something is missing."""
-    assert cluster.servers.redis is None
+    mode = "cluster" if path == "redis" else "single"
+    assert (cluster.servers.redis is None) == (path == "mongodb")
+    cluster.wait_mode(mode)
     for api in cluster:
         assert api.get("/health/ready").status == 200
-        status = api.get("/api/cluster/status").json()["status"]
-        assert status["mode"] == "single"
     for service in ("cron", "maintenance"):
         cluster.wait_leader(service)
     hold = take(cluster["a"], "mine", ttlMs=10000)
@@ -130,8 +130,7 @@ def test_single_mode_is_whole(cluster, receiver):
         check_signed(receipts(receiver, hook.path), {hook.id: hook.secret})
     wait_settled(cluster)
     for hook in made:
-        limits = cluster.db["_limits"].find_one(f"webhook:{hook.id}")
-        check_totals(limits, hook.jobs(cluster.client))
+        wait_totals(cluster.db, hook.id, hook.jobs(cluster.client))
 
 
 # ---- one subscriber and the others
@@ -159,9 +158,9 @@ def test_one_that_floods_lets_the_others_pass(cluster, receiver):
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_one_that_hangs_keeps_two_fifths_at_most(cluster, receiver, ordered):
+def test_one_that_hangs_keeps_two_fifths_at_most(cluster, path, receiver, ordered):
     """And next to nothing, once its breaker is open."""
-    since, limits = cluster.mark(), cluster.db["_limits"]
+    since = cluster.mark()
     hangs = Hook(
         cluster["a"], receiver, "/tarpit", ordered=ordered, rateLimit=retries(10)
     )
@@ -172,11 +171,9 @@ def test_one_that_hangs_keeps_two_fifths_at_most(cluster, receiver, ordered):
     for i in range(30):
         for hook in calm:
             hook.insert(n=i)
-    row = wait_until(
-        "the breaker is open",
-        lambda: limits.find_one({"_id": f"webhook:{hangs.id}", "pc": 1}),
-    )
-    assert row["fails"] >= 10 and row["hold"] > now() + timedelta(seconds=30)
+    breaker = Breaker(cluster.servers, cluster.db, path, hangs.id)
+    wait_until("the breaker is open", breaker.is_open)
+    assert breaker.fails() >= 10 and breaker.held() > 30
     wait_until(
         "nothing hangs any more",
         lambda: not cluster.db["_jobs"].find_one({"lim": hangs.id, "st": "leased"}),
@@ -259,11 +256,12 @@ def test_pause_holds_on_all_instances(cluster, receiver):
         assert doubles(receipts(receiver, hook.path)) == {}
 
 
-def test_sigterm_leaves_nothing_leased(bare, receiver):
+def test_sigterm_leaves_nothing_leased(stack, path, receiver):
     """What was given back counts no attempt, and others do it."""
     each = {"b": {"SHUTDOWN_GRACE_MS": 6000}}
-    slow = FAST | {"WEBHOOK_TIMEOUT": 20000}
-    with Cluster(bare, 2, each, webs=["a"], **slow) as cluster:
+    slow = FAST | {"WEBHOOK_TIMEOUT": 20000} | on(path)
+    with Cluster(stack, 2, each, webs=["a"], **slow) as cluster:
+        wait_path(cluster.db, path, 2)
         made = [Hook(cluster["a"], receiver, "/tarpit") for _ in range(4)]
         for hook, i in itertools.product(made, range(3)):
             hook.insert(n=i)
@@ -290,9 +288,12 @@ def test_sigterm_leaves_nothing_leased(bare, receiver):
                 hook.wait_state(cluster.client, "done", 3, 60)
         finally:
             receiver.hold()
-        changes = job_changes(bare, cluster.database)
+        changes = job_changes(stack, cluster.database)
         check_rows(changes)
         assert {x.how for x in leases_of(changes)} == {"finished", "back"}
+        check_path(cluster.db, path)
+        if path == "redis":
+            wait_index(stack, cluster.database, check_index_empty)
 
 
 # ---- replays
@@ -312,8 +313,7 @@ def test_replay_moves_what_was_asked_and_all_counts(cluster, receiver):
     wait_settled(cluster)
     mine, other = two
     for hook in two:
-        limits = cluster.db["_limits"].find_one(f"webhook:{hook.id}")
-        check_totals(limits, hook.jobs(db))
+        wait_totals(cluster.db, hook.id, hook.jobs(db))
     first = mine.jobs(db)[0]
     since = cluster.mark()
     path = f"/api/webhooks/deliveries/{first['_id']}/replay"

@@ -3,7 +3,6 @@ a delivery ends in time, is tried again with the same id, and costs no memory.
 Receivers that ask to be left alone, have gone, or fail in a row."""
 
 import time
-from datetime import datetime, timedelta, timezone
 
 import pytest
 from receiver import MODES, Receiver
@@ -11,7 +10,9 @@ from receiver import MODES, Receiver
 from cluster import MODE, wait_until
 from delivering import FAST, Hook, instance, retries
 from events import Receipt, check_labelled
-from rows import check_groups, check_rows, check_totals, job_changes, leases_of
+from index import check_index, wait_index
+from paths import Breaker, check_path
+from rows import check_groups, check_rows, job_changes, leases_of, wait_totals
 from servers import proc_text
 
 LIMIT = 400  # ms, of a try
@@ -36,9 +37,13 @@ def receiver():
 
 
 @pytest.fixture(scope="module")
-def api(servers):
-    with instance(servers, **SETTINGS) as api:
+def api(servers, path):
+    with instance(servers, path, **SETTINGS) as api:
         yield api
+        with servers.client() as client:
+            check_path(client[api.database], path)
+        if path == "redis":
+            wait_index(servers, api.database, check_index)
 
 
 def peak(pid: int) -> int:
@@ -91,8 +96,7 @@ def test_all_that_receivers_may_do(api, receiver, db):
             assert row["tries"] == len(tries) == 2, where
             assert all(a.get("error") for a in row["attempts"]), where
         assert len({t.headers["webhook-id"] for t in tries}) == 1, where
-        limits = db[api.database]["_limits"].find_one(f"webhook:{hook.id}")
-        check_totals(limits, [row])
+        wait_totals(db[api.database], hook.id, [row])
     print(f"{len(hooks)} modes in {time.monotonic() - begun:.1f} s")
     assert api.worker_pids("deliver") == pids, "one has died of it"
     grown = {pid: peak(pid) - kib for pid, kib in before.items()}
@@ -157,41 +161,34 @@ def test_gone_keeps_what_waits(api, receiver, db):
 # ---- the breaker
 
 
-def now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def test_breaker_opens_and_closes(api, receiver, db):
+def test_breaker_opens_and_closes(api, path, receiver, db):
     """Ten failures in a row; then one try at a time, and the others wait. The
-    minute between two tries is cut short in the row."""
+    minute between two tries is cut short where it is kept."""
     hook = Hook(api, receiver, rateLimit=retries(10))
-    limits = db[api.database]["_limits"]
-    key = {"_id": f"webhook:{hook.id}"}
+    breaker = Breaker(api.servers, db[api.database], path, hook.id)
     receiver.answer(hook.path, "status/500")
     for i in range(20):
         hook.insert(n=i)
 
-    def settled():
-        row = limits.find_one(key) or {}
-        return row.get("pc") == 1 and not row.get("fl") and row
+    def settled() -> bool:
+        return breaker.is_open() and not breaker.running()
 
-    row = wait_until("it is open", settled, 30)
+    wait_until("it is open", settled, 30)
     # those that were under way count, too
-    assert 10 <= row["fails"] <= 13 and hook.count() == row["fails"]
-    assert timedelta(seconds=50) < row["hold"] - now() <= timedelta(seconds=60)
+    assert 10 <= breaker.fails() <= 13 and hook.count() == breaker.fails()
+    assert 50 < breaker.held() <= 60
     for _ in range(2):
         n = hook.count()
-        limits.update_one(key, {"$set": {"hold": now()}})
+        breaker.let_go()
         hook.wait(n + 1)
-        row = wait_until("held again", lambda: settled() and limits.find_one(
-            key | {"hold": {"$gt": now() + timedelta(seconds=30)}}))
+        wait_until("held again", lambda: settled() and breaker.held() > 30)
         assert hook.count() == n + 1, "one try at a time"
     receiver.answer(hook.path, "ok")
-    limits.update_one(key, {"$set": {"hold": now()}})
+    breaker.let_go()
     hook.wait_state(db, "done", 20, 40)
-    row = limits.find_one(key)
-    assert row["fails"] == 0 and "pc" not in row and "hold" not in row
-    check_totals(row, hook.jobs(db))
+    wait_until("it is closed", lambda: not breaker.is_open())
+    assert breaker.fails() == 0 and breaker.held() <= 0
+    wait_totals(db[api.database], hook.id, hook.jobs(db))
     got = [Receipt(r.t, r.path, r.headers, r.body) for r in
            receiver.requests(hook.path)]
     check_labelled(got)

@@ -30,6 +30,7 @@ static int fresh(void **state)
 static int done(void **state)
 {
     (void)state;
+    rds_free(c->rds);
     ctx_done(c);
     snap_clear(&looks);
     snap_clear(&sights);
@@ -149,6 +150,37 @@ static void place_is_refused_where_there_is_no_use(void **state)
     place_of(ERR_LOCKING_DISABLED);
 }
 
+static const char *index_now(void)
+{
+    ctx_reset(c);
+    cluster_use_index(c);
+    return c->index;
+}
+
+static void index_is_used_while_redis_is_usable(void **state)
+{
+    (void)state;
+    assert_string_equal(index_now(), "");
+    publish_sight(true);
+    assert_string_equal(index_now(), "");
+    assert_null(c->rds);
+    publish_look(DATASET_REDIS, "d");
+    assert_string_equal(index_now(), "d");
+    assert_non_null(c->rds);
+    publish_look(DATASET_MONGO, "d");
+    assert_string_equal(index_now(), "");
+    publish_look(DATASET_REDIS, "e");
+    assert_string_equal(index_now(), "e");
+    publish_sight(false);
+    assert_string_equal(index_now(), "");
+    publish_sight(true);
+    clock_set(NOW + CLUSTER_FRESH_MS + 1, WALL);
+    assert_string_equal(index_now(), "");
+    clock_set(NOW, WALL);
+    conf.redis_url = "none";
+    assert_string_equal(index_now(), "");
+}
+
 static void clock_offset_is_the_median_of_fast_looks(void **state)
 {
     static const ms ahead[] = {-5000, 2000, 3000, 90000, 2500};
@@ -183,6 +215,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_who_reads_keeps_what_it_got, fresh,
                                         done),
         cmocka_unit_test_setup_teardown(place_is_refused_where_there_is_no_use,
+                                        fresh, done),
+        cmocka_unit_test_setup_teardown(index_is_used_while_redis_is_usable,
                                         fresh, done),
         cmocka_unit_test_setup_teardown(
             clock_offset_is_the_median_of_fast_looks, fresh, done),
