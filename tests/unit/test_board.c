@@ -43,6 +43,7 @@ static void words_come_back_as_written(void **state)
                                  .share_index = 6,
                                  .share_n = 7,
                                  .clock_offset = -3600000,
+                                 .dataset = "0123456789abcdef",
                                  .seen_boot = clock_boot_ms()};
 
     board_write(b, &w);
@@ -54,6 +55,44 @@ static void words_come_back_as_written(void **state)
     assert_int_equal(out.share_n, 7);
     assert_int_equal(out.clock_offset, -3600000);
     assert_int_equal(out.seen_boot, w.seen_boot);
+    assert_string_equal(out.dataset, "0123456789abcdef");
+    w.dataset[0] = '\0';
+    board_write(b, &w);
+    board_read(b, &out);
+    assert_string_equal(out.dataset, "");
+}
+
+enum {
+    DATASETS = 20000 /* written while they are read */
+};
+
+static void *write_datasets(void *arg)
+{
+    struct board_words w = {.share_n = 1};
+
+    for (int i = 0; i < DATASETS; i++) {
+        memset(w.dataset, "abcdef"[i % 6], sizeof w.dataset - 1);
+        board_write(arg, &w);
+    }
+    return NULL;
+}
+
+/* One half of an old id and one of a new one name no data set. */
+static void data_set_is_read_whole_or_not_at_all(void **state)
+{
+    struct board_words w = {.share_n = 1, .dataset = "ffffffffffffffff"};
+    pthread_t writer;
+    bool last;
+
+    board_write(*state, &w);
+    assert_int_equal(pthread_create(&writer, NULL, write_datasets, *state), 0);
+    do {
+        last = pthread_tryjoin_np(writer, NULL) == 0;
+        board_read(*state, &w);
+        for (size_t i = 0; w.dataset[i]; i++)
+            assert_int_equal(w.dataset[i], w.dataset[0]);
+    } while (!last);
+    assert_int_equal(strlen(w.dataset), DATASET_ID_MAX - 1);
 }
 
 static void nothing_may_be_claimed_before_the_first_look(void **state)
@@ -62,6 +101,7 @@ static void nothing_may_be_claimed_before_the_first_look(void **state)
 
     board_read(*state, &w);
     assert_false(w.open);
+    assert_string_equal(w.dataset, "");
     assert_int_equal(w.seen_boot, 0);
     assert_int_equal(w.share_index, 0);
     assert_int_equal(w.share_n, 1);
@@ -231,138 +271,83 @@ static void what_a_living_child_holds_can_be_seen(void **state)
     assert_false(board_next_live(b, 0, &held));
 }
 
-/* ---- wake-ups */
+/* ---- a finish that the index is told with the next claim */
 
-static void poke_wakes_as_many_as_may_look(void **state)
+/* Both tokens that are held in these places, as one text */
+static const char *held_by(bool (*next)(const struct board *b, int from,
+                                        struct board_dead *out),
+                           const struct board *b)
+{
+    static char text[4 * ID_TOKEN_MAX];
+    struct board_dead held;
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (int at = 0; next(b, at, &held); at = held.at + 1)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%.1s%s ", held.token,
+                              held.busy ? "!" : "");
+    return text;
+}
+
+static void finish_not_told_keeps_its_token(void **state)
 {
     struct board *b = *state;
-    int fd = board_work_fd(b), n = 0;
 
-    board_poke(b, 5); /* nobody is there */
-    assert_false(board_take(fd));
     board_begin(b, 0);
+    board_claiming(b, 0, TOKEN_A);
+    board_busy(b, 0);
+    board_untold(b, 0);
+    assert_int_equal(board_busy_n(b), 0);
+    assert_string_equal(held_by(board_next_live, b), "a ");
+    board_claiming(b, 0, TOKEN_B);
+    assert_string_equal(held_by(board_next_live, b), "b a ");
+    board_told(b, 0);
+    board_busy(b, 0);
+    assert_string_equal(held_by(board_next_live, b), "b! ");
+    board_idle(b, 0);
+    assert_string_equal(held_by(board_next_live, b), "");
+}
+
+static void both_tokens_of_a_dead_child_are_known(void **state)
+{
+    struct board *b = *state;
+
     board_begin(b, 1);
-    board_begin(b, 2);
-    board_claiming(b, 2, TOKEN_A);
-    board_busy(b, 2);
-    board_poke(b, 1);
-    assert_true(board_take(fd));
-    assert_false(board_take(fd));
-    board_poke(b, 1000);
-    while (board_take(fd))
-        n++;
-    assert_int_equal(n, 2);
+    board_claiming(b, 1, TOKEN_A);
+    board_busy(b, 1);
+    board_untold(b, 1);
+    board_claiming(b, 1, TOKEN_B);
+    board_busy(b, 1);
+    board_died(b, 1);
+    assert_string_equal(held_by(board_next_dead, b), "b! a ");
+    assert_string_equal(held_by(board_next_live, b), "");
 }
 
-static void poke_reaches_one_that_is_claiming(void **state)
+static void idle_child_leaves_the_finish_that_is_not_told(void **state)
 {
     struct board *b = *state;
 
-    board_begin(b, 0);
-    board_claiming(b, 0, TOKEN_A); /* it may have looked already */
-    board_poke(b, 1);
-    assert_true(board_take(board_work_fd(b)));
-}
-
-/* A wake-up that nobody has taken yet is enough: each costs a look later. */
-static void wake_ups_do_not_pile_up(void **state)
-{
-    struct board *b = *state;
-    int fd = board_work_fd(b), n = 0;
-
-    board_begin(b, 0);
     board_begin(b, 1);
-    for (int i = 0; i < 1000; i++)
-        board_poke(b, 1);
-    while (board_take(fd))
-        n++;
-    assert_int_equal(n, 2);
+    board_claiming(b, 1, TOKEN_A);
+    board_busy(b, 1);
+    board_untold(b, 1);
+    board_died(b, 1);
+    assert_string_equal(held_by(board_next_dead, b), "a ");
+    board_begin(b, 1); /* the next child has told all of its own */
+    board_died(b, 1);
+    assert_string_equal(held_by(board_next_dead, b), "a ");
 }
 
-/* Takes one wake-up, as a worker that waits for work. */
-static int take_one(struct board *b)
-{
-    struct pollfd p = {.fd = board_work_fd(b), .events = POLLIN};
-
-    while (poll(&p, 1, PATIENCE_MS) == 1)
-        if (board_take(board_work_fd(b)))
-            return 0;
-    return 1;
-}
-
-static void each_process_takes_one_wake_up(void **state)
+static void next_finish_takes_the_place(void **state)
 {
     struct board *b = *state;
-    pid_t pid[SLOTS];
 
-    for (int i = 0; i < SLOTS; i++) {
-        board_begin(b, i);
-        fflush(NULL);
-        pid[i] = fork();
-        assert_true(pid[i] >= 0);
-        if (pid[i] == 0)
-            _exit(take_one(b));
-    }
-    board_poke(b, SLOTS);
-    for (int i = 0; i < SLOTS; i++) {
-        int status;
-
-        assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
-    assert_false(board_take(board_work_fd(b)));
-}
-
-static void one_of_many_looks(void **state)
-{
-    struct board *b = *state;
-    ms wait = 0;
-
-    assert_true(board_may_look(b, 1000, 250, &wait));
-    assert_false(board_may_look(b, 1000, 250, &wait));
-    assert_int_equal(wait, 250);
-    assert_false(board_may_look(b, 1249, 250, &wait));
-    assert_int_equal(wait, 1);
-    assert_true(board_may_look(b, 1250, 250, &wait));
-    board_look_by(b, 1300);
-    board_look_by(b, 9000); /* later than it is anyway */
-    assert_false(board_may_look(b, 1299, 250, &wait));
-    assert_true(board_may_look(b, 1300, 250, &wait));
-}
-
-enum {
-    RACERS = 4,
-    TURNS = 20000
-};
-
-static struct board *raced;
-static int won[RACERS];
-
-static void *race(void *arg)
-{
-    int *wins = arg;
-    ms wait;
-
-    for (ms now = 1; now <= TURNS; now++)
-        if (board_may_look(raced, now, 1, &wait))
-            (*wins)++;
-    return NULL;
-}
-
-/* No instant is given to two. */
-static void no_turn_is_given_twice(void **state)
-{
-    pthread_t t[RACERS];
-    int sum = 0;
-
-    raced = *state;
-    for (int i = 0; i < RACERS; i++)
-        assert_int_equal(pthread_create(&t[i], NULL, race, &won[i]), 0);
-    for (int i = 0; i < RACERS; i++) {
-        pthread_join(t[i], NULL);
-        sum += won[i];
-    }
-    assert_in_range(sum, 1, TURNS);
+    board_begin(b, 0);
+    board_claiming(b, 0, TOKEN_A);
+    board_untold(b, 0);
+    board_claiming(b, 0, TOKEN_B);
+    board_untold(b, 0);
+    assert_string_equal(held_by(board_next_live, b), "b ");
 }
 
 #define BOARD_CASE(test)                                                       \
@@ -372,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOARD_CASE(words_come_back_as_written),
+        BOARD_CASE(data_set_is_read_whole_or_not_at_all),
         BOARD_CASE(nothing_may_be_claimed_before_the_first_look),
         BOARD_CASE(words_of_an_old_look_allow_no_claim),
         BOARD_CASE(draining_lasts_till_it_is_undone),
@@ -381,12 +367,10 @@ int main(void)
         BOARD_CASE(next_child_of_the_slot_hides_nothing),
         BOARD_CASE(several_deaths_are_all_known),
         BOARD_CASE(what_a_living_child_holds_can_be_seen),
-        BOARD_CASE(poke_wakes_as_many_as_may_look),
-        BOARD_CASE(poke_reaches_one_that_is_claiming),
-        BOARD_CASE(wake_ups_do_not_pile_up),
-        BOARD_CASE(each_process_takes_one_wake_up),
-        BOARD_CASE(one_of_many_looks),
-        BOARD_CASE(no_turn_is_given_twice),
+        BOARD_CASE(finish_not_told_keeps_its_token),
+        BOARD_CASE(both_tokens_of_a_dead_child_are_known),
+        BOARD_CASE(idle_child_leaves_the_finish_that_is_not_told),
+        BOARD_CASE(next_finish_takes_the_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

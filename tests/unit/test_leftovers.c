@@ -11,9 +11,10 @@ enum {
 #define TOKEN_B "bbbbbbbbbbbbbbbbbbbbbbbb"
 
 static struct {
-    int calls;
+    int calls, deaths;
     char token[ID_TOKEN_MAX]; /* of the last call */
     bool died;
+    const char *index; /* of its ctx */
     bool away;
     int64_t freed; /* what the next call says */
 } world;
@@ -23,6 +24,8 @@ enum err queue_recover(struct ctx *c, str token, bool died, int64_t *out_n)
     world.calls++;
     memcpy(world.token, token.p, token.n);
     world.died = died;
+    world.deaths += died;
+    world.index = c->index;
     if (world.away)
         return ctx_fail(c, ERR_DB_UNAVAILABLE, "away");
     *out_n = world.freed;
@@ -110,6 +113,43 @@ static void one_that_only_claimed_is_no_death_in_a_job(void **state)
     assert_false(world.died);
 }
 
+/* It may be in flight in the index, but its job is done. */
+static void finish_that_was_not_told_is_no_death_either(void **state)
+{
+    struct fixture *f = *state;
+
+    board_begin(f->board, 0);
+    board_claiming(f->board, 0, TOKEN_A);
+    board_busy(f->board, 0);
+    board_untold(f->board, 0);
+    board_died(f->board, 0);
+    f->c.index = "0123456789abcdef";
+    assert_int_equal(turn_at(f, START), START + 100);
+    assert_int_equal(world.calls, 1);
+    assert_string_equal(world.token, TOKEN_A);
+    assert_false(world.died);
+    assert_string_equal(world.index, "0123456789abcdef");
+}
+
+static void both_tokens_of_one_death_are_given_back(void **state)
+{
+    struct fixture *f = *state;
+
+    board_begin(f->board, 0);
+    board_claiming(f->board, 0, TOKEN_A);
+    board_busy(f->board, 0);
+    board_untold(f->board, 0);
+    board_claiming(f->board, 0, TOKEN_B);
+    board_busy(f->board, 0);
+    board_died(f->board, 0);
+    assert_int_equal(turn_at(f, START), START + 100);
+    assert_int_equal(world.calls, 2);
+    assert_int_equal(world.deaths, 1);
+    (void)turn_at(f, START + 100);
+    assert_true(turn_at(f, START + 1000) == INT64_MAX);
+    assert_int_equal(world.calls, 6);
+}
+
 static void failure_is_repeated_until_it_is_done(void **state)
 {
     struct fixture *f = *state;
@@ -193,6 +233,10 @@ static void at_the_end_the_living_are_given_back_too(void **state)
     leftovers_take_all(f->left, &f->c);
     assert_int_equal(world.calls, 1);
     assert_string_equal(world.token, TOKEN_B);
+    board_untold(f->board, 1);
+    board_claiming(f->board, 1, TOKEN_A);
+    leftovers_take_all(f->left, &f->c);
+    assert_int_equal(world.calls, 3);
 }
 
 #define LEFT_CASE(test) cmocka_unit_test_setup_teardown(test, fresh, done)
@@ -203,6 +247,8 @@ int main(void)
         LEFT_CASE(nothing_to_do_is_for_ever),
         LEFT_CASE(given_back_at_once_and_twice_more),
         LEFT_CASE(one_that_only_claimed_is_no_death_in_a_job),
+        LEFT_CASE(finish_that_was_not_told_is_no_death_either),
+        LEFT_CASE(both_tokens_of_one_death_are_given_back),
         LEFT_CASE(failure_is_repeated_until_it_is_done),
         LEFT_CASE(two_deaths_go_their_own_ways),
         LEFT_CASE(idle_worker_is_woken_for_what_came_free),
