@@ -252,12 +252,15 @@ enum err queue_change_held(struct ctx *c, const struct queue_move *m,
 const bson_t *queue_pipeline(struct ctx *c, const bson_t *set,
                              const char *unset)
 {
-    bson_t *p = mongo_bson(c);
+    bson_t *p = mongo_bson(c), *names = mongo_bson(c);
 
-    if (p)
-        BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
-                    "$unset", "[", "lease", BCON_UTF8(unset ? unset : "lease"),
-                    "]", "}");
+    if (!p || !names)
+        return NULL;
+    BSON_APPEND_UTF8(names, "0", "lease");
+    if (unset)
+        BSON_APPEND_UTF8(names, "1", unset);
+    BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
+                "$unset", BCON_ARRAY(names), "}");
     return p;
 }
 

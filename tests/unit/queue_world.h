@@ -4,6 +4,8 @@
  * a real MongoDB, and workers that claim
  *
  *   IN_QUEUE(test): *state is a struct ctx; collections are made and empty
+ *
+ * For tests that run on both claim paths see queue_paths.h.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +109,7 @@ static inline bson_t *world_row(struct ctx *c, const struct put *p)
                               (p->in_ms ? 1000 : 0) + p->in_ms,
                         .tries_max = p->tries_max ? p->tries_max : 4,
                         .once = p->once,
+                        .enq = str_of(c->index),
                         .event = STR("create"),
                         .collection = STR("things"),
                         .body = STR("{\"a\":1}")};
@@ -118,18 +121,30 @@ static inline bson_t *world_row(struct ctx *c, const struct put *p)
     return row;
 }
 
+/* The index hears of rows, where it is in use. */
+static inline void world_list(struct ctx *c, str id)
+{
+    bson_t *ids = mongo_bson(c);
+
+    BSON_APPEND_UTF8(ids, "0", id.p);
+    queue_list_ids(c, QUEUE_WEBHOOK, ids);
+}
+
 static inline str world_put(struct ctx *c, const struct put *p)
 {
+    str id = world_job_id(c, p->hook, p->n);
+
     (void)mongod_do(c, BCON_NEW("insert", "_jobs", "documents", "[",
                                 BCON_DOCUMENT(world_row(c, p)), "]"));
-    return world_job_id(c, p->hook, p->n);
+    world_list(c, id);
+    return id;
 }
 
 /* Rows from..to-1 of a kind in few commands */
 static inline void world_fill(struct ctx *c, struct put p, int from, int to)
 {
     while (from < to) {
-        bson_t *rows = bson_new();
+        bson_t *rows = bson_new(), *ids = mongo_bson(c);
         int n = 0;
 
         for (; from < to && n < 1000; n++) {
@@ -139,10 +154,12 @@ static inline void world_fill(struct ctx *c, struct put p, int from, int to)
             p.n = from++;
             bson_uint32_to_string((uint32_t)n, &index, text, sizeof text);
             BSON_APPEND_DOCUMENT(rows, index, world_row(c, &p));
+            BSON_APPEND_UTF8(ids, index, world_job_id(c, p.hook, p.n).p);
         }
         (void)mongod_do(
             c, BCON_NEW("insert", "_jobs", "documents", BCON_ARRAY(rows)));
         bson_destroy(rows);
+        queue_list_ids(c, QUEUE_WEBHOOK, ids);
         world_reset(c);
     }
 }
