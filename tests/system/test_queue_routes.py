@@ -1,5 +1,6 @@
 """The routes of deliveries and of their queue, with real workers and a real
-receiver: the log, replay, dead letters, pause, statistics, tests of webhooks."""
+receiver: the log, replay, dead letters, pause, statistics, tests of webhooks.
+What touches the queue holds on both claim paths."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -24,16 +26,17 @@ from hooks import (
     stats,
     wait_deliveries,
 )
+from paths import on, wait_path
 from receiver import Receiver
 from test_metrics import scrape, value
 
-SETTINGS = LOOPBACK | {
+BASE = LOOPBACK | {
     "workers": True,
-    "REDIS_URL": "none",
     "WEBHOOK_TIMEOUT": "2000",
     "WEBHOOK_CONNECT_TIMEOUT": "1000",
     "FCGI_THREADS": "8",
 }
+SETTINGS = BASE | on("mongodb")
 DELIVERY = {
     "deliveryId", "messageId", "webhookId", "event", "collection", "documentId",
     "status", "attempts", "replays", "createdAt", "nextAttemptAt", "finishedAt",
@@ -52,12 +55,21 @@ def receiver():
         yield r
 
 
+@contextmanager
+def instance_on(servers, path: str):
+    """Both of its programs are on that path."""
+    mode = "cluster" if path == "redis" else "single"
+    with Instance(servers, **BASE | on(path)) as instance:
+        with servers.client() as client:
+            wait_path(client[instance.database], path)
+        wait_until("it is in mode " + mode, lambda: queue(instance)["mode"] == mode)
+        yield instance
+
+
 @pytest.fixture(scope="module")
-def api(servers):
-    with Instance(servers, **SETTINGS) as instance:
-        wait_until(
-            "the queue is counted", lambda: queue(instance)["healthy"], 30
-        )
+def api(servers, path):
+    with instance_on(servers, path) as instance:
+        wait_until("the queue is counted", lambda: queue(instance)["healthy"], 30)
         yield instance
 
 
@@ -292,9 +304,9 @@ def test_state_counts_what_there_is(api, collection, hook):
     assert health["components"]["webhooks"]["status"] == "healthy"
 
 
-def test_oldest_and_breakers_are_figures(servers, receiver, collection):
+def test_oldest_and_breakers_are_figures(servers, path, receiver, collection):
     """Ten failures in a row open it; what waits behind it grows old."""
-    with Instance(servers, **SETTINGS) as api:
+    with instance_on(servers, path) as api:
         one = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 12)
         wait_deliveries(api, one, "dead", 10)
@@ -312,8 +324,8 @@ def test_oldest_and_breakers_are_figures(servers, receiver, collection):
         assert queue(api)["oldestWaitingMs"] > 1000
 
 
-def test_statistics_survive_restarts(servers, receiver, collection):
-    with Instance(servers, **SETTINGS) as api:
+def test_statistics_survive_restarts(servers, path, receiver, collection):
+    with instance_on(servers, path) as api:
         good = register(api, receiver.url(f"/ok/{collection}"), collection)
         bad = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 3)
@@ -379,15 +391,15 @@ def test_test_is_sent_at_once_and_told(api, receiver, collection, hook):
 
 
 @pytest.mark.parametrize(
-    "path, code, error",
+    "mode, code, error",
     [
         ("/status/500", 500, "http-status"),
         ("/redirect", 302, "http-status"),
         ("/tarpit", None, "timeout"),
     ],
 )
-def test_test_that_fails_is_told(api, receiver, collection, hook, path, code, error):
-    one = hook(f"{path}/{collection}")
+def test_test_that_fails_is_told(api, receiver, collection, hook, mode, code, error):
+    one = hook(f"{mode}/{collection}")
     reply = try_it(api, one)
     assert (reply.status, reply.code()) == (502, "DELIVERY_FAILED"), reply.body
     body = reply.json()
@@ -395,7 +407,7 @@ def test_test_that_fails_is_told(api, receiver, collection, hook, path, code, er
     told = body["data"]["delivery"]
     assert (told["statusCode"], told["error"]) == (code, error)
     assert body["data"]["payload"]["event"] == "test"
-    assert len(receiver.wait(1, f"{path}/{collection}")) == 1  # one try
+    assert len(receiver.wait(1, f"{mode}/{collection}")) == 1  # one try
     (row,) = deliveries(api, one, "status=dead")
     assert row["event"] == "test" and row["deliveryId"] == told["deliveryId"]
     assert dead_letters(api, f"webhookId={one}")["total"] == 0
