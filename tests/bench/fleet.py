@@ -225,7 +225,10 @@ class Fleet:
         jobs = self.db["_jobs"]
         ended = jobs.count_documents({"st": {"$ne": "waiting"}})
         once = {"st": "done", "tries": 1, "attempts.0.code": 200}
-        expect("deliveries at the first try", jobs.count_documents(once), ended)
+        if jobs.count_documents(once) != ended:
+            other = {"$nor": [{"st": "waiting"}, once]}
+            found = list(jobs.find(other, {"body": 0}).limit(3))
+            raise Failed(f"not delivered at the first try: {found}")
         wait_until(
             f"{ended} deliveries are in the totals",
             lambda: self.totals() - self.before == ended,
