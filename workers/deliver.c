@@ -30,7 +30,6 @@ enum {
     LOOK_LEAST_MS = 10,
     MARKER_SECONDS = 2,
     IDLE_CALL_MS = 1000, /* what is done between two jobs */
-    SETTLE_MS = 1000,    /* totals are added by an idle one */
     INDEX_AWAY_MS = 100, /* then the words are read again */
     CLAIM_MS = 3000,     /* a claim with all its looks */
     TELL_MS = 2000,      /* one try to tell what came of a job */
@@ -53,7 +52,6 @@ struct deliverer {
     struct waiter marker; /* a wait for it */
     bool woken;           /* somebody counts on this one to look for work */
     bool marked;          /* by the marker, which is to be handed on */
-    ms settle_boot, tell_boot;
 };
 
 static void limit_life(struct deliverer *d, ms more)
@@ -239,15 +237,14 @@ static void leave_marker(struct deliverer *d)
 
 /* ---- claims */
 
-/* What this one has learned of the time of the next job. */
-static void note_due(const struct deliverer *d, enum claim_result got)
+/* Nothing may run before that, as far as this one has learned. */
+static void note_due(const struct deliverer *d)
 {
     ms wait = d->claim.wait_ms;
 
-    if (got == CLAIM_NONE || (got == CLAIM_GOT && wait > 0))
-        board_look_by(d->w.board,
-                      clock_boot_ms() +
-                          (wait > LOOK_LEAST_MS ? wait : LOOK_LEAST_MS));
+    board_look_by(d->w.board,
+                  clock_boot_ms() +
+                      (wait > LOOK_LEAST_MS ? wait : LOOK_LEAST_MS));
 }
 
 static enum claim_result claim(struct deliverer *d, const char *token)
@@ -263,7 +260,8 @@ static enum claim_result claim(struct deliverer *d, const char *token)
         board_told(d->w.board, d->w.slot);
     if (got == CLAIM_GOT || got == CLAIM_NONE)
         d->woken = d->marked = false; /* the index hands it on */
-    note_due(d, got);
+    if (got == CLAIM_NONE)
+        note_due(d);
     return got;
 }
 
@@ -316,22 +314,18 @@ static bool work(struct deliverer *d)
 
 /* ---- the loop */
 
-/* All: at the end. Totals are added once a second else; what the index has to
- * be told does not wait for them. */
-static void settle(struct deliverer *d, bool all)
+/* Before it waits, or ends: no command unless something is due. */
+static void settle(struct deliverer *d, bool ends)
 {
-    ms now = clock_boot_ms();
+    struct ctx *c = worker_begin(&d->w, IDLE_CALL_MS);
 
-    if (!all && now < (d->k.has_told ? d->tell_boot : d->settle_boot))
-        return;
     limit_life(d, IDLE_CALL_MS + LIMIT_BEYOND_MS);
-    queue_settle_up(worker_begin(&d->w, IDLE_CALL_MS), &d->k);
-    worker_deadline(&d->w, 0);
+    queue_settle_up(c, &d->k);
+    if (ends && d->k.tally)
+        tally_flush(d->k.tally, c, true);
     if (!d->k.has_told)
         board_told(d->w.board, d->w.slot);
-    now = clock_boot_ms();
-    d->tell_boot = now + INDEX_AWAY_MS;
-    d->settle_boot = now + SETTLE_MS;
+    worker_deadline(&d->w, 0);
 }
 
 static void watch_marker(struct deliverer *d)

@@ -76,12 +76,15 @@ bool waiter_end(struct waiter *w, struct ctx *c, struct rds_reply *out)
 {
     struct rds *by = rds_find(c);
     ms deadline = clock_mono_ms() + WAITER_END_MS;
+    enum rds_waited waited;
 
     if (waiter_fd(w) < 0)
         return false;
-    if (by)
-        return judge(w, c, rds_wait_end(w->rds, by, deadline, &c->arena, out),
-                     out);
-    give_up(w);
-    return false;
+    *out = (struct rds_reply){.kind = RDS_NIL};
+    if (!by) {
+        give_up(w);
+        return true;
+    }
+    waited = rds_wait_end(w->rds, by, deadline, &c->arena, out);
+    return judge(w, c, waited, out) || waited == RDS_WAIT_LOST;
 }

@@ -44,5 +44,6 @@ int waiter_fd(const struct waiter *w);
 /* False: nothing was popped. It is over then unless it still has time. */
 bool waiter_look(struct waiter *w, struct ctx *c, struct rds_reply *out);
 
-/* None is out afterwards. True: it had popped this before. By c->rds. */
+/* None is out afterwards. True: it had popped this before; RDS_NIL: it was cut
+ * off, and what it may have popped is lost. By c->rds. */
 bool waiter_end(struct waiter *w, struct ctx *c, struct rds_reply *out);

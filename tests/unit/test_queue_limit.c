@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 
-#include "tests/unit/queue_world.h"
+#include "tests/unit/queue_paths.h"
 
 enum {
     CLAIMANTS = 8,
@@ -16,6 +16,7 @@ enum {
 
 struct grants {
     pthread_t thread;
+    const struct ctx *like;
     ms end;
     ms at[4000]; /* as stored with the charge */
     int n;
@@ -25,7 +26,7 @@ static struct grants grants[CLAIMANTS];
 static ms all[CLAIMANTS * 4000];
 
 /* The time that the charge of this token has, where the limit is. */
-static ms granted_at(struct ctx *c, const struct claim *cl)
+static ms charged_at(struct ctx *c, const struct claim *cl)
 {
     bool by_all = c->conf->webhooks_global_rate_limit_per_minute > 0;
     str id = arena_strf(&c->arena, "webhook:" STR_FMT,
@@ -44,6 +45,14 @@ static ms granted_at(struct ctx *c, const struct claim *cl)
     return bson_iter_date_time(&at);
 }
 
+static ms granted_at(struct ctx *c, const struct claim *cl)
+{
+    if (!c->index[0])
+        return charged_at(c, cl);
+    return paths_number(
+        PATHS_ASK(c, STR("HGET"), paths_key(c, "j:", cl->job.id), STR("gt")));
+}
+
 /* Claims and finishes all the time; one in ten is given back. */
 static void *claim_all(void *arg)
 {
@@ -53,7 +62,8 @@ static void *claim_all(void *arg)
     struct claim cl;
     struct ctx c;
 
-    mongod_open(&c);
+    world_join(&c, g->like);
+    k.tally = tally_new();
     for (int turn = 0; clock_mono_ms() < g->end; turn++) {
         enum claim_result result = world_claim(&c, &k, &cl);
 
@@ -69,7 +79,9 @@ static void *claim_all(void *arg)
         }
         world_reset(&c);
     }
-    mongod_close(&c);
+    world_settled(&c, &k);
+    tally_free(k.tally);
+    world_leave(&c);
     return NULL;
 }
 
@@ -81,12 +93,13 @@ static int by_time(const void *a, const void *b)
 }
 
 /* All grants in order of time into all[]. */
-static int run_claimants(ms for_ms)
+static int run_claimants(const struct ctx *c, ms for_ms)
 {
     int n = 0;
 
     memset(grants, 0, sizeof grants);
     for (int i = 0; i < CLAIMANTS; i++) {
+        grants[i].like = c;
         grants[i].end = clock_mono_ms() + for_ms;
         assert_int_equal(
             pthread_create(&grants[i].thread, NULL, claim_all, &grants[i]), 0);
@@ -122,14 +135,16 @@ static void limit_holds_in_every_window(void **state)
     struct ctx *c = *state;
     int n;
 
-    mongod.conf->webhook_rate_limit_window_ms = SMALL_MS;
+    world_window(c, SMALL_MS);
     world_hook(c, &(struct hook){.n = 1, .limit = LIMIT});
     world_fill(c, (struct put){.hook = 1}, 0, 1000);
-    n = run_claimants(RAN_MS);
+    n = run_claimants(c, RAN_MS);
     assert_exact(n, LIMIT, SMALL_MS, RAN_MS);
     assert_int_equal(world_number(world_limits(c, 1), "delivered", 0), n);
+    if (c->index[0])
+        return;
     assert_true(world_number(world_limits(c, 1), "limited", 0) > 0);
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), LIMIT);
+    assert_int_equal(world_grants(c, 1), LIMIT);
 }
 
 static void limit_over_all_holds_in_every_window(void **state)
@@ -140,13 +155,13 @@ static void limit_over_all_holds_in_every_window(void **state)
     };
     struct ctx *c = *state;
 
-    mongod.conf->webhook_rate_limit_window_ms = SMALL_MS;
-    mongod.conf->webhooks_global_rate_limit_per_minute = LIMIT;
+    world_window(c, SMALL_MS);
+    world_limit_all(c, LIMIT);
     for (int i = 1; i <= 4; i++) {
         world_hook(c, &(struct hook){.n = i});
         world_fill(c, (struct put){.hook = i}, 0, 200);
     }
-    assert_exact(run_claimants(RAN_MS), LIMIT, SMALL_MS, RAN_MS);
+    assert_exact(run_claimants(c, RAN_MS), LIMIT, SMALL_MS, RAN_MS);
 }
 
 static void great_limit_over_all_is_kept_by_each_second_grant(void **state)
@@ -223,13 +238,13 @@ static void no_more_in_flight_than_the_cap(void **state)
     struct job_result r = world_done();
     struct claim first, second;
 
-    k.cap = 2;
+    world_cap(c, &k, 2);
     world_hook(c, &(struct hook){.n = 1});
     world_fill(c, (struct put){.hook = 1}, 0, 5);
     first = world_got(c, &k);
     second = world_got(c, &k);
     world_none(c, &k);
-    assert_int_equal(world_count(world_limits(c, 1), "fl"), 2);
+    assert_int_equal(world_flying(c, 1), 2);
     assert_int_equal(world_number(world_limits(c, 1), "limited", 0), 0);
     world_finish(c, &k, &first, &r);
     k.skips_n = 0;
@@ -237,19 +252,32 @@ static void no_more_in_flight_than_the_cap(void **state)
     k.skips_n = 0;
     world_none(c, &k);
     /* what dead workers had in flight ends by itself */
-    coord_change(c, "_limits", arena_strf(&c->arena, "webhook:%024x", 1u).p,
-                 BCON_NEW("$set", "{", "fl.until", "$$NOW", "}"));
+    world_lapse(c, second.job.id);
+    if (!c->index[0])
+        coord_change(c, "_limits", world_limits_id(c, 1).p,
+                     BCON_NEW("$set", "{", "fl.until", "$$NOW", "}"));
     k.skips_n = 0;
     (void)world_got(c, &k);
-    (void)second;
 }
 
-/* The hold of webhook 1 ends now. */
-static void end_hold(struct ctx *c, struct claimant *k)
+/* Of webhook 1 */
+static int64_t kept(struct ctx *c, const char *in_limits, const char *in_index)
 {
-    coord_change(c, "_limits", arena_strf(&c->arena, "webhook:%024x", 1u).p,
-                 BCON_NEW("$set", "{", "hold", "$$NOW", "}"));
-    k->skips_n = 0;
+    if (!c->index[0])
+        return world_number(world_limits(c, 1), in_limits, 0);
+    return paths_number(PATHS_ASK(c, STR("HGET"),
+                                  paths_key(c, "l:", world_hook_id(c, 1)),
+                                  str_of(in_index)));
+}
+
+static int64_t own_cap(struct ctx *c)
+{
+    return kept(c, "pc", "pc");
+}
+
+static int64_t held_until(struct ctx *c)
+{
+    return kept(c, "hold", "h");
 }
 
 static void breaker_lets_one_try_a_minute_pass(void **state)
@@ -262,26 +290,27 @@ static void breaker_lets_one_try_a_minute_pass(void **state)
     world_hook(c, &(struct hook){.n = 1});
     world_fill(c, (struct put){.hook = 1}, 0, 30);
     for (int i = 0; i < QUEUE_BREAKER_FAILURES; i++) {
-        assert_int_equal(world_number(world_limits(c, 1), "pc", 0), 0);
+        assert_int_equal(own_cap(c), 0);
         cl = world_got(c, &k);
         world_finish(c, &k, &cl, &bad);
+        world_settled(c, &k);
     }
     for (int i = 0; i < 2; i++) {
-        const bson_t *limits = world_limits(c, 1);
-        ms held = world_number(limits, "hold", 0) - clock_wall_ms();
+        ms held = held_until(c) - clock_wall_ms();
 
-        assert_int_equal(world_number(limits, "pc", 0), 1);
+        assert_int_equal(own_cap(c), 1);
         assert_in_range(held, QUEUE_BREAKER_MS - 10000, QUEUE_BREAKER_MS);
         k.skips_n = 0;
         world_none(c, &k);
-        end_hold(c, &k);
+        world_end_hold(c, &k, 1);
         cl = world_got(c, &k);
         world_none(c, &k);
         world_finish(c, &k, &cl, i == 0 ? &bad : &good);
+        world_settled(c, &k);
     }
-    assert_false(world_has(world_limits(c, 1), "pc"));
-    assert_false(world_has(world_limits(c, 1), "hold"));
-    assert_int_equal(world_number(world_limits(c, 1), "fails", -1), 0);
+    assert_int_equal(own_cap(c), 0);
+    assert_true(held_until(c) <= clock_wall_ms());
+    assert_int_equal(kept(c, "fails", "fails"), 0);
     k.skips_n = 0;
     (void)world_got(c, &k);
     (void)world_got(c, &k);
@@ -325,16 +354,17 @@ static void hold_is_never_shortened_by_another(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_QUEUE(limit_holds_in_every_window),
-        IN_QUEUE(limit_over_all_holds_in_every_window),
-        IN_QUEUE(great_limit_over_all_is_kept_by_each_second_grant),
-        IN_QUEUE(refused_says_how_long),
-        IN_QUEUE(grants_of_a_clock_far_ahead_do_not_count),
-        IN_QUEUE(no_more_in_flight_than_the_cap),
-        IN_QUEUE(breaker_lets_one_try_a_minute_pass),
-        IN_QUEUE(receiver_that_says_wait_is_left_alone),
-        IN_QUEUE(hold_is_never_shortened_by_another),
+        IN_BOTH(limit_holds_in_every_window),
+        IN_BOTH(limit_over_all_holds_in_every_window),
+        IN_MONGO(great_limit_over_all_is_kept_by_each_second_grant),
+        IN_MONGO(refused_says_how_long),
+        IN_MONGO(grants_of_a_clock_far_ahead_do_not_count),
+        IN_BOTH(no_more_in_flight_than_the_cap),
+        IN_BOTH(breaker_lets_one_try_a_minute_pass),
+        IN_BOTH(receiver_that_says_wait_is_left_alone),
+        IN_MONGO(hold_is_never_shortened_by_another),
     };
 
+    redis_setup();
     return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);
 }

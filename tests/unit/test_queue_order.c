@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 
-#include "tests/unit/queue_world.h"
+#include "tests/unit/queue_paths.h"
 
 enum {
     WORKERS = 6,
@@ -20,12 +20,6 @@ static str put(struct ctx *c, const char *doc, int ord)
                                       .doc = doc,
                                       .ord = ord,
                                       .tries_max = 10});
-}
-
-static void due_now(struct ctx *c, str id)
-{
-    coord_change(c, "_jobs", id.p,
-                 BCON_NEW("$set", "{", "runAt", "$$NOW", "}"));
 }
 
 static void one_at_a_time_the_oldest_first(void **state)
@@ -78,7 +72,7 @@ static void failing_head_holds_its_group(void **state)
     assert_true(str_eq(cl.job.group, arena_strf(&c->arena, "%024x:b", 1u)));
     world_none(c, &k);
     k.skips_n = 0;
-    due_now(c, first);
+    world_due_now(c, first);
     cl = world_got(c, &k);
     assert_str(cl.job.id, first.p);
     world_finish(c, &k, &cl, &dead);
@@ -135,7 +129,7 @@ static void replayed_row_waits_for_a_younger_one_that_runs(void **state)
     assert_int_equal(world_number(row, "starts", -1), 0);
     world_finish(c, &k, &young, &r);
     k.skips_n = 0;
-    due_now(c, old);
+    world_due_now(c, old);
     assert_str(world_got(c, &k).job.id, old.p);
     k.skips_n = 0;
     world_none(c, &k);
@@ -217,6 +211,7 @@ static void heads_are_found_without_their_rows(void **state)
 
 struct running {
     pthread_t thread;
+    const struct ctx *like;
     int seed;
     ms end;
 };
@@ -255,7 +250,7 @@ static void *work(void *arg)
     struct claim cl;
     struct ctx c;
 
-    mongod_open(&c);
+    world_join(&c, w->like);
     while (clock_mono_ms() < w->end && ended < GROUPS * EACH && !wrong) {
         struct job_result done = world_done(), again = world_failed(0);
         struct job job;
@@ -282,7 +277,7 @@ static void *work(void *arg)
             (void)queue_finish(&c, &k, &cl, &done);
         }
     }
-    mongod_close(&c);
+    world_leave(&c);
     return NULL;
 }
 
@@ -292,6 +287,8 @@ static void order_holds_among_many_workers(void **state)
     struct running w[WORKERS];
     char doc[2] = "a";
 
+    memset(last_done, 0, sizeof last_done);
+    ended = 0;
     world_hook(c, &(struct hook){.n = 1, .limit = 300});
     for (int ord = 1; ord <= EACH; ord++)
         for (int g = 0; g < GROUPS; g++) {
@@ -299,6 +296,7 @@ static void order_holds_among_many_workers(void **state)
             (void)put(c, doc, ord);
         }
     for (int i = 0; i < WORKERS; i++) {
+        w[i].like = c;
         w[i].seed = i + 1;
         w[i].end = clock_mono_ms() + 25000;
         pthread_create(&w[i].thread, NULL, work, &w[i]);
@@ -339,16 +337,17 @@ static void blocked_ones_of_a_class_do_not_hold_the_next_class_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_QUEUE(one_at_a_time_the_oldest_first),
-        IN_QUEUE(failing_head_holds_its_group),
-        IN_QUEUE(younger_row_does_not_start_beside_an_older_one),
-        IN_QUEUE(replayed_row_waits_for_a_younger_one_that_runs),
-        IN_QUEUE(same_place_twice_is_no_stalemate),
-        IN_QUEUE(free_group_is_found_behind_many_that_wait),
-        IN_QUEUE(heads_are_found_without_their_rows),
-        IN_QUEUE(order_holds_among_many_workers),
-        IN_QUEUE(blocked_ones_of_a_class_do_not_hold_the_next_class_up),
+        IN_BOTH(one_at_a_time_the_oldest_first),
+        IN_BOTH(failing_head_holds_its_group),
+        IN_MONGO(younger_row_does_not_start_beside_an_older_one),
+        IN_BOTH(replayed_row_waits_for_a_younger_one_that_runs),
+        IN_BOTH(same_place_twice_is_no_stalemate),
+        IN_MONGO(free_group_is_found_behind_many_that_wait),
+        IN_MONGO(heads_are_found_without_their_rows),
+        IN_BOTH(order_holds_among_many_workers),
+        IN_MONGO(blocked_ones_of_a_class_do_not_hold_the_next_class_up),
     };
 
+    redis_setup();
     return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);
 }
