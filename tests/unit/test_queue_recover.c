@@ -2,7 +2,7 @@
  * died, started once, of webhooks that are gone */
 #include "lib/coord/queue.h"
 
-#include "tests/unit/queue_world.h"
+#include "tests/unit/queue_paths.h"
 
 /* ---- given back, recovered */
 
@@ -23,13 +23,14 @@ static void what_is_given_back_cost_nothing(void **state)
         assert_int_equal(queue_give_back(c, &k, &cl), FINISH_DONE);
         assert_int_equal(queue_give_back(c, &k, &cl), FINISH_DONE);
     }
+    world_settled(c, &k);
     row = world_job(c, cl.job.id);
     assert_str(world_text(row, "st"), "waiting");
     assert_false(world_has(row, "lease"));
     assert_int_equal(world_number(row, "starts", -1), 0);
     assert_int_equal(world_number(row, "tries", -1), 0);
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
-    assert_int_equal(world_count(world_limits(c, 1), "fl"), 1);
+    assert_int_equal(world_grants(c, 1), 1);
+    assert_int_equal(world_flying(c, 1), 1);
     assert_str(world_text(world_job(c, id), "st"), "leased");
 }
 
@@ -45,10 +46,11 @@ static void what_was_sent_and_is_given_back_keeps_its_grant(void **state)
     cl = world_got(c, &k);
     cl.sent = true;
     assert_int_equal(queue_give_back(c, &k, &cl), FINISH_DONE);
+    world_settled(c, &k);
     assert_str(world_text(world_job(c, cl.job.id), "st"), "waiting");
     assert_int_equal(world_number(world_job(c, cl.job.id), "starts", -1), 0);
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
-    assert_int_equal(world_count(world_limits(c, 1), "fl"), 0);
+    assert_int_equal(world_grants(c, 1), 1);
+    assert_int_equal(world_flying(c, 1), 0);
     world_none(c, &k);
 }
 
@@ -66,8 +68,8 @@ static void lost_claim_is_taken_back(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(world_number(world_job(c, cl.job.id), "starts", -1), 0);
     assert_int_equal(world_number(world_job(c, cl.job.id), "stalls", -1), 0);
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), 0);
-    assert_int_equal(world_count(world_limits(c, 1), "fl"), 0);
+    assert_int_equal(world_grants(c, 1), 0);
+    assert_int_equal(world_flying(c, 1), 0);
     assert_int_equal(queue_recover(c, str_of(cl.token), false, &n), OK);
     assert_int_equal(n, 0);
     (void)world_got(c, &k);
@@ -113,8 +115,8 @@ static void second_death_is_poison(void **state)
     assert_int_equal(world_number(row, "stalls", -1), 1);
     assert_int_equal(world_number(row, "tries", -1), 0);
     /* its request may have been sent: the grant stays */
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), 1);
-    assert_int_equal(world_count(world_limits(c, 1), "fl"), 0);
+    assert_int_equal(world_grants(c, 1), 1);
+    assert_int_equal(world_flying(c, 1), 0);
     cl = world_got(c, &k);
     assert_int_equal(queue_recover(c, str_of(cl.token), true, &n), OK);
     row = world_job(c, cl.job.id);
@@ -136,16 +138,17 @@ static void started_too_often_is_poison(void **state)
     id = world_put(c, &(struct put){.hook = 1, .tries_max = 1});
     for (int i = 0; i < 11; i++) { /* hosts that were lost */
         (void)world_got(c, &k);
-        world_end_lease(c, id);
+        world_lapse(c, id);
     }
     world_none(c, &k);
+    world_settled(c, &k);
     row = world_job(c, id);
     assert_str(world_text(row, "st"), "dead");
     assert_str(world_text(row, "reason"), "poison");
     assert_int_equal(world_number(row, "exp", 0) -
                          world_number(row, "endAt", 0),
                      INT64_C(30) * 24 * 3600 * 1000);
-    assert_int_equal(world_count(world_limits(c, 1), "grants"), 11);
+    assert_int_equal(world_grants(c, 1), 11);
 }
 
 /* ---- started once */
@@ -167,7 +170,7 @@ static void test_of_a_webhook_is_started_once(void **state)
     assert_str(world_text(world_job(c, id[0]), "st"), "lost");
     id[1] = world_put(c, &(struct put){.hook = 1, .n = 1, .once = true});
     (void)world_got(c, &k);
-    world_end_lease(c, id[1]);
+    world_lapse(c, id[1]);
     world_none(c, &k);
     assert_str(world_text(world_job(c, id[1]), "st"), "lost");
     assert_null(world_limits(c, 1));
@@ -309,6 +312,7 @@ static void webhook_that_the_snapshot_lacks_is_no_deleted_one(void **state)
     assert_str(world_text(world_job(c, id), "st"), "waiting");
     k.skips_n = 0;
     world_raise(c);
+    world_due_now(c, id);
     world_reset(c);
     (void)world_got(c, &k);
 }
@@ -327,6 +331,7 @@ static void deliveries_of_a_disabled_webhook_wait(void **state)
     world_none(c, &k);
     assert_int_equal(world_number(world_job(c, id), "starts", -1), 0);
     world_hook(c, &(struct hook){.n = 1});
+    assert_int_equal(queue_unhold(c, QUEUE_WEBHOOK, world_hook_id(c, 1)), OK);
     world_reset(c);
     k.skips_n = 0; /* a second later */
     (void)world_got(c, &k);
@@ -335,20 +340,21 @@ static void deliveries_of_a_disabled_webhook_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_QUEUE(what_is_given_back_cost_nothing),
-        IN_QUEUE(what_was_sent_and_is_given_back_keeps_its_grant),
-        IN_QUEUE(lost_claim_is_taken_back),
-        IN_QUEUE(charge_without_a_start_is_removed),
-        IN_QUEUE(second_death_is_poison),
-        IN_QUEUE(started_too_often_is_poison),
-        IN_QUEUE(test_of_a_webhook_is_started_once),
-        IN_QUEUE(result_of_a_test_travels_in_its_row),
-        IN_QUEUE(test_that_failed_is_no_dead_letter),
-        IN_QUEUE(test_that_nobody_starts_is_withdrawn),
-        IN_QUEUE(deliveries_of_a_deleted_webhook_are_cancelled),
-        IN_QUEUE(webhook_that_the_snapshot_lacks_is_no_deleted_one),
-        IN_QUEUE(deliveries_of_a_disabled_webhook_wait),
+        IN_BOTH(what_is_given_back_cost_nothing),
+        IN_BOTH(what_was_sent_and_is_given_back_keeps_its_grant),
+        IN_BOTH(lost_claim_is_taken_back),
+        IN_MONGO(charge_without_a_start_is_removed),
+        IN_BOTH(second_death_is_poison),
+        IN_BOTH(started_too_often_is_poison),
+        IN_BOTH(test_of_a_webhook_is_started_once),
+        IN_BOTH(result_of_a_test_travels_in_its_row),
+        IN_BOTH(test_that_failed_is_no_dead_letter),
+        IN_BOTH(test_that_nobody_starts_is_withdrawn),
+        IN_BOTH(deliveries_of_a_deleted_webhook_are_cancelled),
+        IN_BOTH(webhook_that_the_snapshot_lacks_is_no_deleted_one),
+        IN_BOTH(deliveries_of_a_disabled_webhook_wait),
     };
 
+    redis_setup();
     return cmocka_run_group_tests(tests, world_main_setup, mongod_teardown);
 }
