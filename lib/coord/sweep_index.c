@@ -15,7 +15,8 @@
 enum {
     SLICE_ROWS = 500,
     REDIS_MS = 500, /* of waiting for Redis in a slice */
-    OVERDUE_MS = 30000
+    OVERDUE_MS = 30000,
+    FUTURE_MS = 60000 /* more than clocks differ by */
 };
 
 /* Rows on their way to the index. */
@@ -111,22 +112,31 @@ static void add(struct porter *p, const bson_t *row)
 
 /* ---- what the index was not told of */
 
+/* What is no date, or says it is of the future, is no young one. */
+static void append_young(bson_t *filter, const struct porter *p, ms young_ms)
+{
+    if (young_ms > 0)
+        BCON_APPEND(filter, "ts", "{", "$not", "{", "$gt",
+                    BCON_DATE_TIME(p->now - young_ms), "$lt",
+                    BCON_DATE_TIME(p->now + FUTURE_MS), "}", "}");
+}
+
 static enum err read_unknown(struct porter *p, ms young_ms, bson_t *out_rows)
 {
-    bson_t *cmd = mongo_bson(p->c), *reply;
+    bson_t *cmd = mongo_bson(p->c), *reply, filter = BSON_INITIALIZER;
     enum err err;
 
     if (!cmd)
         return ERR_OVERLOADED;
-    /* what is no date is older than all */
-    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", "{", "q",
-                BCON_UTF8(job_queue_name(p->queue)), "open", BCON_BOOL(true),
-                "enq", "{", "$ne", BCON_UTF8(p->c->index), "}", "ts", "{",
-                "$not", "{", "$gt", BCON_DATE_TIME(p->now - young_ms), "}", "}",
-                "}", "sort", "{", "enq", BCON_INT32(1), "ts", BCON_INT32(1),
-                "}", "limit", BCON_INT32(SLICE_ROWS), "hint", "enq_1",
-                "batchSize", BCON_INT32(SLICE_ROWS), "singleBatch",
-                BCON_BOOL(true));
+    BCON_APPEND(&filter, "q", BCON_UTF8(job_queue_name(p->queue)), "open",
+                BCON_BOOL(true), "enq", "{", "$ne", BCON_UTF8(p->c->index),
+                "}");
+    append_young(&filter, p, young_ms);
+    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(&filter),
+                "sort", "{", "enq", BCON_INT32(1), "ts", BCON_INT32(1), "}",
+                "limit", BCON_INT32(SLICE_ROWS), "hint", "enq_1", "batchSize",
+                BCON_INT32(SLICE_ROWS), "singleBatch", BCON_BOOL(true));
+    bson_destroy(&filter);
     index_row_project(cmd);
     err = mongo_read(p->c, cmd, &reply);
     if (err == OK && !mongo_reply_rows(reply, out_rows))
