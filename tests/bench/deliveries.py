@@ -175,23 +175,18 @@ class Kill:
         name = path.database(self.name)
         more = path.settings(world, name) | {"WEBHOOK_TIMEOUT": 20000}
         with Receiver() as receiver:
-            api = world.keep(name, lambda: delivering.instance(world.servers, **more))
+            api = world.keep(
+                name,
+                lambda: delivering.instance(world.servers, path.mode, **more),
+            )
             hook = delivering.Hook(
                 api, receiver, rateLimit={"maxRequestsPerMinute": LIMIT}
             )
-            if path.redis:
-                wait_until("Redis is used", lambda: self.uses_redis(world, name), 60)
             took = []
             for i in range(KILLS):
                 world.progress.say(f"kill: {i + 1} of {KILLS}, {path.name}")
                 took.append(self.once(api, receiver, hook))
         return took
-
-    @staticmethod
-    def uses_redis(world: World, database: str) -> bool:
-        with world.servers.client() as client:
-            row = client[database]["_instances"].find_one({}) or {}
-        return row.get("mode") == "cluster"
 
     @staticmethod
     def once(api: Instance, receiver: Receiver, hook: delivering.Hook) -> float:

@@ -38,6 +38,11 @@ class Path:
     name: str
     redis: bool
 
+    @property
+    def mode(self) -> str:
+        """As tests/system/paths.py calls it."""
+        return "redis" if self.redis else "mongodb"
+
     def settings(self, world: World, database: str) -> dict:
         """The prefix in Redis is named like the database."""
         url = world.servers.redis_url if self.redis else "none"
@@ -48,7 +53,7 @@ class Path:
         }
 
     def database(self, row: str) -> str:
-        return f"bench_{row}_{'redis' if self.redis else 'mongo'}"
+        return f"bench_{row}_{self.mode}"
 
 
 REDIS, MONGO = Path("Redis", True), Path("MongoDB alone", False)
