@@ -450,6 +450,12 @@ static void start_service(void *arg, enum leader_service s, int64_t term)
 
 static void prepare(struct coordinator *co)
 {
+    struct board_words left;
+
+    /* what another life of this child called usable is so until a look says
+     * otherwise: workers stay on their claim path */
+    board_read(co->board, &left);
+    co->stores.watch.state.usable = left.dataset[0] != '\0';
     for (int s = 0; s < LEADER_N; s++) {
         struct campaign *k = &co->campaigns[s];
 

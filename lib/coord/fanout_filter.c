@@ -1,10 +1,9 @@
 /* fanout_filter - see fanout_filter.h */
 #include "lib/coord/fanout_filter.h"
 
-#include <bson/bson.h>
-
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
+#include "lib/data/mongo.h"
 
 /* The first part of the share `index` of n. */
 static int32_t first_part(int index, int n)

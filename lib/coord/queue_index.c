@@ -41,22 +41,15 @@ static enum turn turn_of(enum index_result r)
     return TURN_UNKNOWN;
 }
 
-/* To a data set that is no more nothing is told; of one that is away for a
- * while it is kept. */
-static void drop_stale(const struct ctx *c, struct claimant *k)
-{
-    if (c->index[0] && strcmp(k->told.dataset, c->index) != 0)
-        k->has_told = false;
-}
-
+/* What is kept of a data set that is no more goes the same way: in another one
+ * it is nothing. */
 static enum index_result step(struct ctx *c, struct claimant *k,
                               const struct index_ask *ask,
                               struct index_step *out)
 {
-    enum index_result r;
+    enum index_result r =
+        index_step(c, k->queue, ask, k->has_told ? &k->told : NULL, out);
 
-    drop_stale(c, k);
-    r = index_step(c, k->queue, ask, k->has_told ? &k->told : NULL, out);
     if (r == INDEX_DONE || r == INDEX_STALE)
         k->has_told = false;
     return r;

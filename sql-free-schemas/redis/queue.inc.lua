@@ -6,23 +6,44 @@
 -- A job is in one of w, dly, act. A subscriber that has something to run, is
 -- below its cap and not held is in r; so is a group in e, for its own. Whoever
 -- changes one of these seats the subscriber (and the group) afterwards.
+--
+-- Speed: a field that is read costs as much as a lookup, a number made text or
+-- text made a number half of that, so little is read and `stamp` is text.
 local time = redis.call('TIME')
-local now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+local stamp = time[1] .. ('00000' .. time[2]):sub(-6, -4)
+local now = tonumber(stamp)
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 'DATASET' end
-local T, NEVER = ARGV[2], 2^52
-local W, J, ACT, DLY = T .. ':w:', T .. ':j:', T .. ':act', T .. ':dly'
-local R, E, HOLD, RL = T .. ':r', T .. ':e:', T .. ':hold', T .. ':rl'
+local T, META, NEVER = ARGV[2], KEYS[2], 2^52
+local W, J, L, ACT = T .. ':w:', T .. ':j:', T .. ':l:', T .. ':act'
+local R, E, HOLD, DLY, RL = T .. ':r', T .. ':e:', T .. ':hold', T .. ':dly',
+    T .. ':rl'
 local pcall, tonumber, type = redis.pcall, tonumber, type
 local foreign = 0 -- keys and members that made no sense
 
--- A command on a key under T. What another type holds there is a stranger's.
+-- What another type holds under T is a stranger's: it goes, and the command is
+-- done again. So does a field that should be a number.
+local function mend(got, command, key, ...)
+    foreign = foreign + 1
+    if got.err:find('WRONGTYPE', 1, true) then
+        redis.call('UNLINK', key)
+    elseif command == 'HINCRBY' then
+        redis.call('HDEL', key, (...))
+    else
+        error(got)
+    end
+    return redis.call(command, key, ...)
+end
+
+-- Any command on a key under T that gives no list; one that does
 local function at(command, key, ...)
     local got = pcall(command, key, ...)
-    if type(got) ~= 'table' or not got.err then return got end
-    if not got.err:find('WRONGTYPE', 1, true) then error(got) end
-    redis.call('UNLINK', key)
-    foreign = foreign + 1
-    return redis.call(command, key, ...)
+    if type(got) == 'table' then return mend(got, command, key, ...) end
+    return got
+end
+local function list(command, key, ...)
+    local got = pcall(command, key, ...)
+    if got.err then return mend(got, command, key, ...) end
+    return got
 end
 
 local function num(text, none)
@@ -31,28 +52,30 @@ local function num(text, none)
     return none
 end
 
-local meta = at('HMGET', KEYS[2], 'cap', 'due', 'len', 'paused', 'max',
-    'spill', 'gl', 'gw', 'gn', 'lease')
-local cap, due, len = num(meta[1], 1), num(meta[2], 0), num(meta[3], 0)
-local due_was, len_was, gn = due, len, num(meta[9], 0)
-local lease = num(meta[10], 3600000)
+local cap, due, due_was
+local gone, come = 0, 0 -- jobs
 local grew, soon = false, false -- r has more; a timer has come nearer
 
--- The last line of a script but its reply.
+-- The first line of a script: settings beside cap and due
+local function begin(...)
+    local meta = list('HMGET', META, 'cap', 'due', ...)
+    cap, due = num(meta[1], 1), num(meta[2], 0)
+    due_was = due
+    return meta
+end
+
+-- The last one: what it replies
 local function save(reply)
-    if len < 0 then len = 0 end
-    if len ~= len_was or due ~= due_was then
-        at('HSET', KEYS[2], 'len', len, 'due', due)
+    if come ~= gone and at('HINCRBY', META, 'len', come - gone) < 0 then
+        at('HSET', META, 'len', '0')
     end
-    if foreign > 0 then
-        local n = num(at('HGET', KEYS[2], 'foreign'), 0)
-        at('HSET', KEYS[2], 'foreign', n + foreign)
-    end
+    if due ~= due_was then at('HSET', META, 'due', due) end
+    if foreign > 0 then at('HINCRBY', META, 'foreign', foreign) end
     return reply
 end
 
 local function mark()
-    at('ZADD', T .. ':mk', 0, 'w')
+    at('ZADD', T .. ':mk', '0', 'w')
 end
 
 -- Something has to be looked at then; sooner than others expect it.
@@ -60,61 +83,92 @@ local function look_by(ms)
     if ms < due then due, soon = ms, true end
 end
 
--- ---- subscribers
+-- ---- subscribers: what is seldom there is read when c says so
 
 local subs = {}
+
+-- How many are in flight, counted: its record was lost.
+local function recount(s)
+    local ids = list('ZRANGE', ACT, 0, 999)
+    s.n = 0
+    for i = 1, #ids do
+        if at('HGET', J .. ids[i], 'm') == s.lim then s.n = s.n + 1 end
+    end
+    at('HSET', s.key, 'n', s.n)
+end
+
 local function load(lim)
     local s = subs[lim]
     if s then return s end
-    local key = T .. ':l:' .. lim
-    local v = at('HMGET', key, 'n', 'ls', 'r', 'b', 'h', 'lmt', 'win', 'e',
-        'fails', 'pc', 'x')
-    s = {lim = lim, key = key, n = num(v[1], 0), ls = num(v[2], 0), r = v[3],
-        born = num(v[4]), held = num(v[5], 0), lmt = num(v[6], 0),
-        win = num(v[7], 0), e = v[8], fails = num(v[9], 0), own = num(v[10]),
-        x = v[11]}
-    if s.ls > now then s.ls = now end
-    -- new, or lost, or its n counts jobs that were lost: all leases are over.
-    -- What was granted before is not in n any more.
-    if not s.born or (s.n > 0 and s.ls + lease < now) then
-        if not s.born then s.e = '1' end
-        s.born, s.n = now, 0
-        at('HSET', key, 'b', now, 'n', 0, 'e', s.e or '')
-        at('PEXPIRE', key, 172800000)
-    end
+    local key, strange = L .. lim, foreign
+    local v = list('HMGET', key, 'r', 'ls', 'lmt', 'win', 'c')
+    s = {lim = lim, key = key, r = v[1], ls = v[2], lmt = v[3], win = v[4],
+        held = 0, fails = 0}
     subs[lim] = s
+    if v[5] == '1' then
+        v = list('HMGET', key, 'h', 'e', 'fails', 'pc', 'x')
+        s.held, s.e, s.fails = num(v[1], 0), v[2] == '1', num(v[3], 0)
+        s.own, s.x = num(v[4]), v[5] == '1'
+        s.c = true
+        if s.held <= now and not (s.e or s.fails > 0 or s.own or s.x) then
+            s.c = false
+            at('HSET', key, 'c', '')
+        end
+    end
+    if not s.r then -- new, or lost
+        at('PEXPIRE', key, 172800000)
+        if at('EXISTS', E .. lim) == 1 then
+            s.e, s.c = true, true
+            at('HSET', key, 'e', '1', 'c', '1')
+        end
+    end
+    if foreign > strange then recount(s) end
     return s
 end
 
+-- Stores what is seldom there.
+local function care(s, ...)
+    at('HSET', s.key, ...)
+    if not s.c then at('HSET', s.key, 'c', '1') end
+    s.c = true
+end
+
 local function is_full(s)
+    if not s.n then s.n = num(at('HGET', s.key, 'n'), 0) end
     return s.n >= (s.own and s.own < cap and s.own or cap)
 end
 
--- Puts it into r or takes it out, and stores n, ls.
+-- Puts it into r or takes it out.
 local function seat(s)
-    local best, was = nil, s.r
+    local best, was, ls = nil, s.r, num(s.ls, 0)
     if s.held > now then
         at('ZADD', HOLD, s.held, 'l' .. s.lim)
         look_by(s.held)
-    elseif not is_full(s) then
-        best = tonumber(at('ZRANGE', W .. s.lim, 0, 0, 'WITHSCORES')[2])
-        if s.e == '1' then
-            local sc = tonumber(at('ZRANGE', E .. s.lim, 0, 0,
+    else
+        -- served long ago, and still all that in flight?
+        if is_full(s) and ls < now - 60000 then recount(s) end
+        if not is_full(s) then
+            best = tonumber(list('ZRANGE', W .. s.lim, '0', '0',
                 'WITHSCORES')[2])
-            if sc and not (best and best <= sc) then best = sc end
+            if s.e then
+                local sc = tonumber(list('ZRANGE', E .. s.lim, '0', '0',
+                    'WITHSCORES')[2])
+                if sc and not (best and best <= sc) then best = sc end
+            end
         end
     end
     if best then
         local class = (best - best % 2^41) / 2^41
         if not (class >= 0 and class < 1024) then class = 1023 end
-        at('ZADD', R, class * 2^42 + s.ls, s.lim)
+        if ls > now then ls = now end
+        at('ZADD', R, class * 2^42 + ls, s.lim)
         s.r = '1'
         if was ~= '1' then grew = true end
     else
         at('ZREM', R, s.lim)
         s.r = '0'
     end
-    at('HSET', s.key, 'n', s.n, 'ls', s.ls, 'r', s.r)
+    if s.r ~= was then at('HSET', s.key, 'r', s.r) end
 end
 
 -- An ordered group: into e by sc of its head, or out; its subscriber is seated
@@ -122,46 +176,44 @@ end
 local function seat_group(s, group)
     local id, sc
     if num(at('ZSCORE', HOLD, 'g' .. group), 0) <= now then
-        id = at('ZRANGE', W .. group, 0, 0)[1]
-        sc = id and (tonumber(at('HGET', J .. id, 'sc')) or 0)
+        id = list('ZRANGE', W .. group, '0', '0')[1]
+        sc = id and (num(at('HGET', J .. id, 'sc')) or 0)
     end
     if not sc then
         at('ZREM', E .. s.lim, group)
         return
     end
     at('ZADD', E .. s.lim, sc, group)
-    if s.e ~= '1' then
-        s.e = '1'
-        at('HSET', s.key, 'e', '1')
-    end
+    if not s.e then care(s, 'e', '1') end
+    s.e = true
 end
 
 -- It is served no more until then; seat it.
 local function hold(s, ms, kind)
     if ms <= s.held then return end
     s.held = ms
-    at('HSET', s.key, 'h', ms, 'hk', kind)
+    care(s, 'h', ms, 'hk', kind)
 end
 
 local function unhold(s)
-    if s.held > 0 then at('HSET', s.key, 'h', 0, 'hk', '') end
+    if s.held > 0 then at('HSET', s.key, 'h', '0', 'hk', '') end
     s.held = 0
     at('ZREM', HOLD, 'l' .. s.lim)
 end
 
--- So many grants in a window of so many ms, from now on.
+-- So many grants in a window of so many ms, as text, from now on.
 local function limit(s, lmt, win)
     if s.lmt == lmt and s.win == win then return end
     s.lmt, s.win = lmt, win
     at('HSET', s.key, 'lmt', lmt, 'win', win)
     at('PEXPIRE', RL .. ':' .. s.lim, 2 * win)
-    if at('HGET', s.key, 'hk') == 'limit' then unhold(s) end
+    if s.held > now and at('HGET', s.key, 'hk') == 'limit' then unhold(s) end
 end
 
--- ---- jobs: j = m, g, sc, o, lt, gt, x
+-- ---- jobs: m, g, sc, o, lt, gt, x
 
 local function job(id)
-    local j = at('HMGET', J .. id, 'm', 'g', 'sc', 'o', 'lt', 'gt', 'x')
+    local j = list('HMGET', J .. id, 'm', 'g', 'sc', 'o', 'lt', 'gt', 'x')
     if not (j[1] and j[2] and num(j[3])) then
         return nil -- none, or not ours
     end
@@ -177,26 +229,26 @@ local function wait(id, j, s)
 end
 
 -- Is in flight no more.
-local function leave(id, j, s)
+local function leave(id, s, group)
     at('ZREM', ACT, id)
-    if s.n > 0 and num(j[6], 0) >= s.born then s.n = s.n - 1 end
-    if j[2] ~= j[1] then at('ZREM', HOLD, 'g' .. j[2]) end
+    s.n = at('HINCRBY', s.key, 'n', '-1')
+    if s.n < 0 then recount(s) end
+    if group ~= s.lim then at('ZREM', HOLD, 'g' .. group) end
 end
 
 -- It did not run: it costs no limit.
 local function refund(j, s)
-    local gt = j[6]
-    if not gt then return end
-    if s.lmt > 0 then at('LREM', RL .. ':' .. s.lim, 1, gt) end
-    local gl = num(meta[7], 0)
+    if not j[6] then return end
+    if s.lmt ~= '0' then at('LREM', RL .. ':' .. s.lim, '1', j[6]) end
+    local gl = num(at('HGET', META, 'gl'), 0)
     if gl == 0 or j[7] == '1' then return end
-    local every = math.ceil(gl / 1000)
-    if at('LREM', RL, 1, gt) == 1 then
+    local every, gn = math.ceil(gl / 1000), num(at('HGET', META, 'gn'), 0)
+    if at('LREM', RL, '1', j[6]) == 1 then
         gn = every - 1
     elseif gn > 0 then
         gn = gn - 1
     end
-    at('HSET', KEYS[2], 'gn', gn)
+    at('HSET', META, 'gn', gn)
 end
 
 -- Waits again, after a delay.

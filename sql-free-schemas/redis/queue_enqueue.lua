@@ -5,34 +5,46 @@
 -- window
 -- gives a letter for each: N new, K known, F full; or DATASET
 -- include queue.inc.lua
-local max, spill = num(meta[5], 100000), meta[6] == '1'
+local meta = begin('len', 'max', 'spill')
+local room, spill = num(meta[4], 100000) - num(meta[3], 0), meta[5] == '1'
 if spill and ARGV[3] == 'fanout' then
-    return {('F'):rep((#ARGV - 3) / 9)}
-end
-
--- Is in flight, or delayed, or waits.
-local function has_place(id, j)
-    if j[5] and at('ZSCORE', ACT, id) then return true end
-    return at('ZSCORE', DLY, id) or at('ZSCORE', W .. j[2], id)
+    return save({('F'):rep((#ARGV - 3) / 9)})
 end
 
 -- A place for one that has none; gives 1 unless it was there.
 local function place(id, j, s, delay)
-    if delay > 0 and j[1] == j[2] then
+    local group = j[2]
+    if delay ~= '0' and group == s.lim then
         look_by(now + delay)
         return at('ZADD', DLY, now + delay, id)
     end
     local new = wait(id, j, s)
     -- as the head it blocks the group
-    if delay > 0 and at('ZRANK', W .. j[2], id) == 0 then
-        at('ZADD', HOLD, 'GT', now + delay, 'g' .. j[2])
-        seat_group(s, j[2])
+    if delay ~= '0' and at('ZRANK', W .. group, id) == 0 then
+        at('ZADD', HOLD, 'GT', now + delay, 'g' .. group)
+        seat_group(s, group)
         look_by(now + delay)
     end
     return new
 end
 
--- How many of its three fields were new
+-- Its record is there already: is it in flight, delayed, or does it wait?
+local function find(id, s, group, delay)
+    local j = job(id)
+    s.all = true -- whatever was lost of it is made again
+    if (j[5] and at('ZSCORE', ACT, id)) or at('ZSCORE', DLY, id) or
+        at('ZSCORE', W .. group, id) then
+        if group ~= s.lim then seat_group(s, group) end
+        return
+    end
+    if j[5] then -- its flight is not known any more
+        leave(id, s, group)
+        at('HDEL', J .. id, 'lt', 'gt')
+    end
+    place(id, j, s, delay)
+end
+
+-- How many of three fields were new
 local function write(id, lim, group, sc, o, once)
     if group == lim and once == '' then
         return at('HSET', J .. id, 'm', lim, 'g', group, 'sc', sc)
@@ -41,45 +53,40 @@ local function write(id, lim, group, sc, o, once)
         'x', once) - 2
 end
 
-local function enqueue(s, id, group, sc, o, delay, once)
-    if write(id, s.lim, group, sc, o, once) == 3 then
-        len = len + place(id, {s.lim, group, sc, o}, s, delay)
-        return 'N'
-    end
-    local j = job(id)
-    if has_place(id, j) then
-        if group ~= s.lim then seat_group(s, group) end
-        return 'K'
-    end
-    if j[5] then -- the record of its flight was lost
-        leave(id, j, s)
-        at('HDEL', J .. id, 'lt', 'gt')
-    end
-    place(id, j, s, delay)
-    return 'K'
-end
-
-local out, touched = {}, {}
+local out, touched, new = {}, {}, {}
 for i = 4, #ARGV, 9 do
-    local id, lim, group, sc, o, delay, once = unpack(ARGV, i, i + 6)
-    if len >= max and at('EXISTS', J .. id) == 0 then
-        out[#out + 1] = 'F'
-        if not spill then at('HSET', KEYS[2], 'spill', '1') end
+    local id, lim, group, sc, o, delay, once, lmt, win = unpack(ARGV, i, i + 8)
+    local verdict = 'N'
+    if come >= room and at('EXISTS', J .. id) == 0 then
+        verdict = 'F'
+        if not spill then at('HSET', META, 'spill', '1') end
         spill = true
     else
         local s = load(lim)
         touched[lim] = s
-        limit(s, tonumber(ARGV[i + 7]), tonumber(ARGV[i + 8]))
-        if once == '1' and s.x ~= '1' then
-            s.x = '1'
-            at('HSET', s.key, 'x', '1')
+        limit(s, lmt, win)
+        if once == '1' and not s.x then
+            s.x = true
+            care(s, 'x', '1')
         end
-        out[#out + 1] = enqueue(s, id, group, sc, o, tonumber(delay), once)
+        if write(id, lim, group, sc, o, once) == 3 then
+            come = come + place(id, {lim, group, sc, o}, s, delay)
+            new[id] = true
+            if group ~= lim then s.all = true end
+        else
+            verdict = 'K'
+            find(id, s, group, delay)
+        end
     end
+    out[#out + 1] = verdict
 end
+
+-- One that is in r keeps its place there if its head does.
 local ready = soon
-for _, s in pairs(touched) do
-    seat(s)
+for lim, s in pairs(touched) do
+    if s.all or s.r ~= '1' or new[list('ZRANGE', W .. lim, '0', '0')[1]] then
+        seat(s)
+    end
     ready = ready or s.r == '1'
 end
 if ready then mark() end

@@ -3,6 +3,7 @@
 -- ARGV: dataset id, T, subscribers (at most 100)
 -- gives of each how many grants are in its window; or DATASET
 -- include queue.inc.lua
+begin()
 local out = {}
 
 -- Newest first: how many of n are after `since`
@@ -20,7 +21,7 @@ local function count(key, n, since)
 end
 
 for i = 3, #ARGV do
-    local win = num(at('HGET', T .. ':l:' .. ARGV[i], 'win'), 0)
+    local win = num(at('HGET', L .. ARGV[i], 'win'), 0)
     local key = RL .. ':' .. ARGV[i]
     local n = at('LLEN', key)
     out[#out + 1] = count(key, n, now - win)

@@ -4,13 +4,14 @@
 -- what is in flight under the token waits again
 -- gives how many; or DATASET
 -- include queue.inc.lua
-local ids, n = at('ZRANGE', ACT, 0, 9999), 0
+begin()
+local ids, n = list('ZRANGE', ACT, 0, 9999), 0
 for i = 1, #ids do
     if at('HGET', J .. ids[i], 'lt') == ARGV[3] then
         local j = job(ids[i])
         if j then
             local s = load(j[1])
-            leave(ids[i], j, s)
+            leave(ids[i], s, j[2])
             if ARGV[4] ~= '1' then refund(j, s) end
             again(ids[i], j, s, 0)
             seat(s)

@@ -6,22 +6,23 @@
 -- the window; remove: what waits, at most value jobs
 -- gives 1 if remove left some, else 0; or DATASET
 -- include queue.inc.lua
+begin()
 local s, value, left = load(ARGV[3]), tonumber(ARGV[5]), 0
 
 -- Jobs of a group, at most `most`
 local function drop(group, most)
-    local got = at('ZPOPMIN', W .. group, most)
+    local got = list('ZPOPMIN', W .. group, most)
     for i = 1, #got, 2 do
         at('DEL', J .. got[i])
     end
-    len = len - #got / 2
+    gone = gone + #got / 2
     return #got / 2
 end
 
 local function remove(most)
     local n = drop(s.lim, most)
     for _ = 1, most do
-        local group = at('ZRANGE', E .. s.lim, 0, 0)[1]
+        local group = list('ZRANGE', E .. s.lim, '0', '0')[1]
         if n >= most or not group then break end
         n = n + drop(group, most - n)
         seat_group(s, group)
@@ -34,9 +35,9 @@ if ARGV[4] == 'hold' then
 elseif ARGV[4] == 'unhold' then
     unhold(s)
     s.fails, s.own = 0, nil
-    at('HSET', s.key, 'fails', 0, 'pc', '')
+    at('HSET', s.key, 'fails', '0', 'pc', '')
 elseif ARGV[4] == 'limit' then
-    limit(s, value, tonumber(ARGV[6]))
+    limit(s, ARGV[5], ARGV[6])
 else
     remove(value)
 end

@@ -79,9 +79,13 @@ def doubles(receipts: Iterable[Receipt]) -> dict[str, int]:
     return {message: n for message, n in count.items() if n > 1}
 
 
+def as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
 def check_bodies(receipts: Iterable[Receipt], rows: Iterable[dict]) -> None:
     """What came is of a row, and byte for byte what the row holds."""
-    kept = {row["msgId"]: bytes(row["body"]) for row in rows}
+    kept = {row["msgId"]: as_bytes(row["body"]) for row in rows}
     for r in receipts:
         assert r.message in kept, f"{r.message} is of no row"
         assert kept[r.message] == r.body, f"{r.message} has other bytes than its row"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from index import read_index
 from servers import Servers, wait_until
 
 PATHS = ("mongodb", "redis")
@@ -39,16 +40,20 @@ def wait_path(db, path: str, n: int = 1, seconds: float = 60) -> None:
     )
 
 
-def check_path(db, path: str) -> None:
-    """What was delivered was claimed that way only: through the rows a grant
-    is charged in `_limits`, through the index never."""
+def check_path(servers: Servers, db, path: str, always: bool = True) -> None:
+    """What was delivered was claimed that way: through the rows a grant is
+    charged in `_limits`, through the index never. always: since there was a
+    coordinator; a new one finds Redis usable after a second."""
+    started = db["_jobs"].find_one({"starts": {"$gt": 0}})
     charged = db["_limits"].find_one({"grants.0": {"$exists": True}})
-    if path == "redis":
-        assert not charged, f"not claimed through Redis: {charged}"
+    if path == "mongodb":
+        assert charged or not started
+        told = db["_jobs"].find_one({"enq": {"$exists": True}})
+        assert not told, f"without Redis no index knows: {told}"
         return
-    assert charged or not db["_jobs"].find_one({"starts": {"$gt": 0}})
-    told = db["_jobs"].find_one({"enq": {"$exists": True}})
-    assert not told, f"without Redis no index knows: {told}"
+    assert not (always and charged), f"not claimed through Redis: {charged}"
+    known = read_index(servers, db.name).subscribers.values()
+    assert any("ls" in k for k in known) or not started
 
 
 class Breaker:
@@ -94,6 +99,7 @@ class Breaker:
     def let_go(self) -> None:
         """The hold ends now, and nothing else does."""
         if self.path == "redis":
+            self._redis("HSET", f"{self.top}:l:{self.hook}", "h", "1")
             self._redis("ZADD", f"{self.top}:hold", "XX", "1", f"l{self.hook}")
             self._redis("HSET", f"{self.top}:meta", "due", "0")
             return

@@ -26,6 +26,7 @@ from events import (
     doubles,
     missing,
 )
+from flow import Writer, receipts, wait_settled
 from index import check_index, check_index_empty, wait_index
 from paths import check_path, on, wait_path
 
@@ -74,57 +75,6 @@ def subscribe_all(cluster, receiver, collection: str, *paths, **members) -> list
     ]
     time.sleep(1)
     return hooks
-
-
-def receipts(receiver, path: str | None = None) -> list[Receipt]:
-    return [
-        Receipt(r.t, r.path, r.headers, r.body)
-        for r in receiver.requests(path)
-        if r.complete
-    ]
-
-
-def settled(cluster) -> bool:
-    db = cluster.db
-    return not db["_outbox"].find_one() and not db["_jobs"].find_one({"open": True})
-
-
-def wait_settled(cluster, seconds: float = 60) -> None:
-    wait_until("all deliveries have ended", lambda: settled(cluster), seconds)
-
-
-class Writer:
-    """Creates and changes documents of one collection, each `n` greater than
-    before; what was answered is kept, what had no answer is counted."""
-
-    def __init__(self, api, collection: str, updates: int) -> None:
-        self.api, self.path = api, f"/api/db/{collection}"
-        self.updates = updates
-        self.written: list[Written] = []
-        self.doubtful = 0
-
-    def call(self, method: str, target: str, n: int, event: str):
-        """The document and its n; repeated with the next n until it is
-        answered 2xx: what had no answer may have been done."""
-        end = time.monotonic() + 60
-        while True:
-            assert time.monotonic() < end, f"{method} {target} fails for a minute"
-            try:
-                reply = self.api.send(method, target, {"n": n})
-            except OSError:
-                reply = None
-            if reply and reply.status in (200, 201):
-                doc = reply.json()["data"]
-                self.written.append(Written(event, doc["_id"], n))
-                return doc, n
-            self.doubtful += 1
-            n += 1
-            time.sleep(0.1)
-
-    def one(self) -> None:
-        made, n = self.call("POST", self.path, 1, "create")
-        for _ in range(self.updates):
-            _, n = self.call("PUT", f"{self.path}/{made['_id']}", n + 1, "update")
 
 
 def stored_states(cluster) -> dict[str, int]:
@@ -231,7 +181,7 @@ def test_all_arrive_while_everything_dies_in_turn(stack, path, receiver):
             stop.set()
             for thread in threads:
                 thread.join()
-        wait_settled(cluster, 90)
+        wait_settled(cluster.db, 90)
         for hook in hooks:
             path = hook["url"].removeprefix(receiver.url(""))
             got = receipts(receiver, path)
@@ -272,7 +222,7 @@ def test_dead_letters_are_replayed_by_one_call(stack, path, receiver):
         before = receipts(receiver)
         reply = api.post("/api/cluster/webhooks/dead-letters/replay", {})
         assert reply.status == 200 and reply.json()["replayed"] == 4
-        wait_settled(cluster)
+        wait_settled(cluster.db)
         again = receipts(receiver)[len(before) :]
         check_nothing_lost(writer.written, again)
         assert {r.message for r in again} == {r.message for r in before}
@@ -307,7 +257,7 @@ def test_ten_instances_share_a_queue_without_doubles(own, receiver):
         )
         api.post("/api/cluster/webhooks/queue/resume", {})
         resumed = time.monotonic()
-        wait_settled(cluster, 180)
+        wait_settled(cluster.db, 180)
         took = time.monotonic() - resumed
         got = receipts(receiver)
         print(
@@ -333,7 +283,7 @@ def test_the_limit_of_a_webhook_is_exact_over_instances(stack, path, receiver):
         writer = Writer(api, "limited", 0)
         for _ in range(100):
             writer.one()
-        wait_settled(cluster, 60)
+        wait_settled(cluster.db, 60)
         got = receiver.requests("/ok/limited")
         assert len(got) == 100
         times = sorted(r.t for r in got)
@@ -342,7 +292,7 @@ def test_the_limit_of_a_webhook_is_exact_over_instances(stack, path, receiver):
         took = times[-1] - times[0]
         print(f"100 deliveries of 20/s took {took:.2f} s")
         assert took < 5 / 0.95 + 1
-        check_path(cluster.db, path)
+        check_path(cluster.servers, cluster.db, path)
 
 
 def test_failing_and_hanging_receivers_leave_the_others_alone(

@@ -66,7 +66,7 @@ def cluster(shared, path, request):
         changes = job_changes(shared.servers, shared.database, since)
         check_rows(changes)
         check_groups(leases_of(changes))
-        check_path(shared.db, path)
+        check_path(shared.servers, shared.db, path)
         if path == "redis":
             wait_index(shared.servers, shared.database, check_index)
             wait_index(shared.servers, shared.database, check_index_empty)
@@ -227,9 +227,9 @@ def test_kill_to_next_start(cluster, receiver):
 
 def test_pause_holds_on_all_instances(cluster, receiver):
     """A second after its reply nobody claims; the margin is for this machine."""
-    made = [Hook(cluster["a"], receiver, "/slow/50") for _ in range(4)]
+    made = [Hook(cluster["a"], receiver, "/slow/300") for _ in range(4)]
     for i, hook in itertools.product(range(60), made):
-        hook.insert(n=i)
+        hook.insert(n=i)  # written faster than they are delivered
     made[0].wait(5)
     since = cluster.mark()
     reply = hooks.pause(cluster["b"])
@@ -291,7 +291,7 @@ def test_sigterm_leaves_nothing_leased(stack, path, receiver):
         changes = job_changes(stack, cluster.database)
         check_rows(changes)
         assert {x.how for x in leases_of(changes)} == {"finished", "back"}
-        check_path(cluster.db, path)
+        check_path(cluster.servers, cluster.db, path)
         if path == "redis":
             wait_index(stack, cluster.database, check_index_empty)
 

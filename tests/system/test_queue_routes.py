@@ -1,6 +1,6 @@
 """The routes of deliveries and of their queue, with real workers and a real
-receiver: the log, replay, dead letters, pause, statistics, tests of webhooks.
-What touches the queue holds on both claim paths."""
+receiver, on both claim paths: the log, replay, dead letters, pause, statistics,
+tests of webhooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
@@ -30,13 +29,12 @@ from paths import on, wait_path
 from receiver import Receiver
 from test_metrics import scrape, value
 
-BASE = LOOPBACK | {
+SETTINGS = LOOPBACK | {
     "workers": True,
     "WEBHOOK_TIMEOUT": "2000",
     "WEBHOOK_CONNECT_TIMEOUT": "1000",
     "FCGI_THREADS": "8",
 }
-SETTINGS = BASE | on("mongodb")
 DELIVERY = {
     "deliveryId", "messageId", "webhookId", "event", "collection", "documentId",
     "status", "attempts", "replays", "createdAt", "nextAttemptAt", "finishedAt",
@@ -55,22 +53,21 @@ def receiver():
         yield r
 
 
-@contextmanager
-def instance_on(servers, path: str):
-    """Both of its programs are on that path."""
-    mode = "cluster" if path == "redis" else "single"
-    with Instance(servers, **BASE | on(path)) as instance:
-        with servers.client() as client:
-            wait_path(client[instance.database], path)
-        wait_until("it is in mode " + mode, lambda: queue(instance)["mode"] == mode)
-        yield instance
-
-
 @pytest.fixture(scope="module")
 def api(servers, path):
-    with instance_on(servers, path) as instance:
-        wait_until("the queue is counted", lambda: queue(instance)["healthy"], 30)
+    with begun(servers, path) as instance:
+        wait_until(
+            "the queue is counted", lambda: queue(instance)["healthy"], 30
+        )
         yield instance
+
+
+def begun(servers, path: str) -> Instance:
+    """It claims that way."""
+    instance = Instance(servers, **SETTINGS | on(path))
+    with servers.client() as client:
+        wait_path(client[instance.database], path)
+    return instance
 
 
 @pytest.fixture
@@ -306,7 +303,7 @@ def test_state_counts_what_there_is(api, collection, hook):
 
 def test_oldest_and_breakers_are_figures(servers, path, receiver, collection):
     """Ten failures in a row open it; what waits behind it grows old."""
-    with instance_on(servers, path) as api:
+    with begun(servers, path) as api:
         one = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 12)
         wait_deliveries(api, one, "dead", 10)
@@ -325,7 +322,7 @@ def test_oldest_and_breakers_are_figures(servers, path, receiver, collection):
 
 
 def test_statistics_survive_restarts(servers, path, receiver, collection):
-    with instance_on(servers, path) as api:
+    with begun(servers, path) as api:
         good = register(api, receiver.url(f"/ok/{collection}"), collection)
         bad = register(api, receiver.url(f"/status/500/{collection}"), collection)
         fire(api, collection, 3)
@@ -433,7 +430,7 @@ def test_test_answered_410_disables_nothing(api, receiver, collection, hook):
 
 def test_test_to_a_denied_address_is_told(servers, receiver, collection):
     """The address was allowed when the webhook was stored."""
-    with Instance(servers, **SETTINGS) as api:
+    with Instance(servers, **SETTINGS, **on("mongodb")) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         api.stop_workers()
         api.env["WEBHOOK_ALLOW_CIDRS"] = "10.0.0.0/8"
@@ -463,7 +460,7 @@ def test_test_whose_worker_dies_is_told(api, receiver, collection, hook):
 
 
 def test_test_without_workers_is_taken_back(servers, receiver, collection):
-    with Instance(servers, **SETTINGS | {"workers": False}) as api:
+    with Instance(servers, **SETTINGS | on("mongodb") | {"workers": False}) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         begun = time.monotonic()
         reply = try_it(api, one)
@@ -481,7 +478,7 @@ def cancelled(api, one: str) -> bool:
 
 
 def test_test_that_nobody_waits_for_is_taken_back(servers, receiver, collection):
-    with Instance(servers, **SETTINGS | {"workers": False}) as api:
+    with Instance(servers, **SETTINGS | on("mongodb") | {"workers": False}) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         c = api.connect()
         c.request("POST", f"/api/webhooks/{one}/test", body=b"")
@@ -492,7 +489,7 @@ def test_test_that_nobody_waits_for_is_taken_back(servers, receiver, collection)
 
 
 def test_test_while_the_server_stops_is_taken_back(servers, receiver, collection):
-    settings = SETTINGS | {"workers": False, "DRAIN_DELAY_MS": "300"}
+    settings = SETTINGS | on("mongodb") | {"workers": False, "DRAIN_DELAY_MS": "300"}
     with Instance(servers, **settings) as api:
         one = register(api, receiver.url(f"/ok/{collection}"), collection)
         got = []
@@ -590,7 +587,7 @@ def test_webhooks_that_cannot_be_read_are_a_warning(servers, collection, db):
 def test_answers_come_while_mongodb_hangs():
     own = Servers()
     try:
-        with Instance(own, **SETTINGS) as api:
+        with Instance(own, **SETTINGS, **on("mongodb")) as api:
             wait_until("it is counted", lambda: queue(api)["healthy"], 30)
             own.mongod.signal(signal.SIGSTOP)
             try:

@@ -41,7 +41,7 @@ def api(servers, path):
     with instance(servers, path, **SETTINGS) as api:
         yield api
         with servers.client() as client:
-            check_path(client[api.database], path)
+            check_path(servers, client[api.database], path)
         if path == "redis":
             wait_index(servers, api.database, check_index)
 

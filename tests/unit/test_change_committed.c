@@ -109,7 +109,7 @@ static void *create_many(void *arg)
     struct creator *x = arg;
 
     for (int i = 0; i < TURNS; i++) {
-        char id[16];
+        char id[32];
 
         x->c.committed = STR_NONE;
         snprintf(id, sizeof id, "%d-%d", x->number, i);
@@ -139,7 +139,7 @@ static void those_who_share_a_transaction_have_their_own(void **state)
 {
     static struct creator x[THREADS];
     struct ctx *c = *state;
-    char want[16];
+    char want[32];
 
     for (int i = 0; i < THREADS; i++) {
         x[i] = (struct creator){.number = i};

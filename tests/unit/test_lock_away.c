@@ -1,16 +1,9 @@
 /* test_lock_away - lost replies, and homes that do not answer */
-#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "tests/unit/home.h"
+#include "tests/unit/relay.h"
 
 enum {
     LONG_MS = 60000,
@@ -18,111 +11,17 @@ enum {
     PATIENT_MS = 20000
 };
 
-/*
- * The relay: a process between us and Redis that can lose replies: the script
- * is done, then the connection is cut.
- */
-struct losses {
-    int left;      /* so many more */
-    char word[16]; /* of scripts with this word */
-};
-
-static struct {
-    pid_t pid;
-    struct losses *lose; /* shared */
-    char url[sizeof(struct sockaddr_un) + 16];
-} relay;
-
-static struct sockaddr_un address(const char *path, size_t n)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-    assert_true(n < sizeof a.sun_path);
-    memcpy(a.sun_path, path, n);
-    return a;
-}
-
-static bool pass(int from, int to, bool *script)
-{
-    char bytes[8192];
-    ssize_t n = read(from, bytes, sizeof bytes);
-
-    if (n <= 0)
-        return false;
-    if (script && memmem(bytes, (size_t)n, "EVAL", 4) &&
-        memmem(bytes, (size_t)n, relay.lose->word, strlen(relay.lose->word)))
-        *script = true;
-    return write(to, bytes, (size_t)n) == n;
-}
-
-static bool lost(bool script)
-{
-    return script && relay.lose->left > 0 && relay.lose->left--;
-}
-
-static void serve(int client, int server)
-{
-    struct pollfd p[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
-    bool script = false;
-
-    while (poll(p, 2, -1) > 0) {
-        if (p[1].revents && (lost(script) || !pass(server, client, NULL)))
-            break;
-        if (p[1].revents)
-            script = false;
-        if (p[0].revents && !pass(client, server, &script))
-            break;
-    }
-    close(client);
-    close(server);
-}
-
-static void run_relay(int listener, const struct sockaddr_un *redis_at)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-        int client = accept(listener, NULL, NULL);
-        int server = socket(AF_UNIX, SOCK_STREAM, 0);
-
-        if (connect(server, (const struct sockaddr *)redis_at,
-                    sizeof *redis_at) == 0)
-            serve(client, server);
-    }
-}
-
-/* One connection at a time. */
 static int begin_relayed(void **state)
 {
-    str url = str_of(redis.url), path = str_from(url, strlen("unix:"));
-    struct sockaddr_un redis_at, own;
-    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int failed = home_redis(state);
 
-    redis_at = address(path.p, str_find(path, '?', 0));
-    own = address("relay.sock", strlen("relay.sock"));
-    unlink(own.sun_path);
-    assert_int_equal(bind(listener, (struct sockaddr *)&own, sizeof own), 0);
-    assert_int_equal(listen(listener, 8), 0);
-    *relay.lose = (struct losses){0, ""};
-    fflush(NULL);
-    relay.pid = fork();
-    if (relay.pid == 0)
-        run_relay(listener, &redis_at);
-    close(listener);
-    rds_free(home.c->rds);
-    home.c->rds = NULL;
-    if (!getcwd(own.sun_path, sizeof own.sun_path))
-        return 1;
-    snprintf(relay.url, sizeof relay.url, "unix:%.80s/relay.sock?db=2",
-             own.sun_path);
-    mongod.conf->redis_url = relay.url;
+    relay_begin(home.c);
     return failed;
 }
 
 static int end_relayed(void **state)
 {
-    kill(relay.pid, SIGKILL);
-    waitpid(relay.pid, NULL, 0);
+    relay_end();
     return home_end(state);
 }
 
@@ -317,9 +216,6 @@ int main(void)
     };
 
     redis_setup();
-    relay.lose = mmap(NULL, sizeof *relay.lose, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (relay.lose == MAP_FAILED)
-        return 1;
+    relay_setup();
     return cmocka_run_group_tests(tests, mongod_setup, mongod_teardown);
 }

@@ -55,7 +55,7 @@ static void ordered_rows_come_with_their_group(void **state)
 {
     struct ctx *c = *state;
     str id =
-        world_put(c, &(struct put){.hook = 1, .n = 1, .doc = "d", .ord = 77});
+        put_unknown(c, &(struct put){.hook = 1, .n = 1, .doc = "d", .ord = 77});
 
     assert_int_equal(swept_young(c, 0).n, 1);
     assert_int_equal(asked(c, WORDS(STR("ZSCORE"), KEY("w:" GROUP_1 ":d"), id)),
@@ -105,8 +105,7 @@ static void what_was_not_told_is_not_marked(void **state)
     struct ctx *c = *state;
     struct sweep_told told;
 
-    world_fill(c, (struct put){.hook = 1}, 0, 120);
-    c->index = HOME_ID;
+    fill_unknown(c, 120);
     world.lost_at = 2;
     told = swept_young(c, 0);
     assert_int_equal(told.n, 50);
@@ -163,8 +162,7 @@ static void hung_redis_costs_half_a_second(void **state)
     struct sweep_walk walk = {0};
     struct sweep_told told;
 
-    world_fill(c, (struct put){.hook = 1}, 0, 120);
-    c->index = HOME_ID;
+    fill_unknown(c, 120);
     redis_await(c->rds);
     kill(redis.pid, SIGSTOP);
     told = swept_young(c, 0);
