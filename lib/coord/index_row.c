@@ -78,7 +78,7 @@ bool index_row_read(const struct conf *conf, const struct subs *s,
     struct index_job job = {.id = queue_text(row, "_id"),
                             .lim = queue_text(row, "lim"),
                             .group = queue_text(row, "g"),
-                            .ts = queue_number(row, "ts"),
+                            .ts = within(queue_number(row, "ts"), INT64_MAX),
                             .ord = within(queue_number(row, "ord"), ORD_MOST),
                             .once = is_set(row, "once")};
     int64_t cls = queue_number(row, "cls");

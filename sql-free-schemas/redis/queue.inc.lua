@@ -37,7 +37,9 @@ end
 -- Any command on a key under T that gives no list; one that does
 local function at(command, key, ...)
     local got = pcall(command, key, ...)
-    if type(got) == 'table' then return mend(got, command, key, ...) end
+    if type(got) == 'table' and got.err then
+        return mend(got, command, key, ...)
+    end
     return got
 end
 local function list(command, key, ...)

@@ -61,7 +61,8 @@ local function finish(id, token, verdict, delay, health, ms)
         if j then again(id, j, s, tonumber(delay)) else at('DEL', key) end
     end
     seat(s)
-    if s.x and over and s.n == 0 and s.r == '0' then
+    if s.x and over and s.n == 0 and
+        at('EXISTS', W .. lim, E .. lim) == 0 then
         at('DEL', s.key) -- such a subscriber has but one job
         subs[lim] = nil
     end
@@ -222,6 +223,12 @@ local function settle()
         else
             at('ZREM', ACT, ids[i])
             foreign = foreign + 1
+            -- the name of a delivery begins with its subscriber
+            local lim = ids[i]:match('^(.+)%-%d+%-%w+$')
+            if lim and at('EXISTS', L .. lim) == 1 then
+                moved[lim] = load(lim)
+                recount(moved[lim])
+            end
         end
     end
 

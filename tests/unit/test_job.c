@@ -2,6 +2,7 @@
 #include "lib/data/job.h"
 
 #include "lib/base/clock.h"
+#include "lib/data/json_out.h"
 #include "tests/unit/support.h"
 
 #define EVENT   "665f1c2e9b1e8a0012ab34cd"
@@ -132,6 +133,20 @@ static void new_delivery_is_shown(void **state)
                  "\"lastError\":null,\"log\":[]}");
 }
 
+static void data_set_that_is_told_of_it_is_in_the_row(void **state)
+{
+    struct job_new n = some();
+    bson_t *row;
+    str v;
+
+    assert_int_equal(job_row(*state, &n, &row), OK);
+    assert_false(bson_has_field(row, "enq"));
+    n.enq = STR("00000000000000aa");
+    assert_int_equal(job_row(*state, &n, &row), OK);
+    assert_true(json_out_text_member(row, "enq", &v));
+    assert_str(v, "00000000000000aa");
+}
+
 static bson_t *dead_row(void)
 {
     return BCON_NEW(
@@ -222,6 +237,7 @@ int main(void)
         cmocka_unit_test(row_is_read_as_it_was_made),
         cmocka_unit_test(rows_of_strangers_are_none),
         cmocka_unit_test(new_delivery_is_shown),
+        cmocka_unit_test(data_set_that_is_told_of_it_is_in_the_row),
         cmocka_unit_test(ended_delivery_is_shown_with_its_log),
         cmocka_unit_test(dead_letter_is_shown),
         cmocka_unit_test(every_status_has_its_filter),

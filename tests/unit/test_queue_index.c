@@ -148,19 +148,16 @@ static void older_row_that_the_index_lacks_comes_first(void **state)
 
 /* ---- what no program of ours has put there */
 
-/* A job of the index of which nobody has told it */
+/* A job of the index that no program of ours would list so */
 static void plant(struct ctx *c, str id, str lim, str group)
 {
-    (void)PATHS_ASK(c, STR("HSET"), paths_key(c, "j:", id), STR("m"), lim,
-                    STR("g"), group, STR("sc"), STR("5"), STR("o"), STR("1"));
-    (void)PATHS_ASK(c, STR("ZADD"), paths_key(c, "w:", group), STR("5"), id);
-    if (!str_eq(group, lim))
-        (void)PATHS_ASK(c, STR("ZADD"), paths_key(c, "e:", lim), STR("5"),
-                        group);
-    (void)PATHS_ASK(c, STR("HSET"), paths_key(c, "l:", lim), STR("r"), STR("1"),
-                    STR("e"), STR("1"), STR("b"), STR("1"), STR("ls"),
-                    STR("1"));
-    (void)PATHS_ASK(c, STR("ZADD"), STR("t:q:webhook:r"), STR("0"), lim);
+    const struct index_job one = {
+        .id = id, .lim = lim, .group = group, .ord = 1};
+    enum index_seat seat;
+
+    assert_int_equal(
+        index_enqueue(c, QUEUE_WEBHOOK, INDEX_BY_SWEEP, &one, 1, &seat),
+        INDEX_DONE);
 }
 
 static int64_t foreign_seen(void)
