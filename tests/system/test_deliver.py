@@ -13,6 +13,7 @@ from receiver import Receiver
 from cluster import wait_until
 from delivering import Hook, instance, sender, settled, wait_gone
 from paths import check_path
+from servers import proc_text
 
 TIMEOUT = 2000  # of one try
 KILLS = 12
@@ -293,6 +294,13 @@ def test_what_runs_too_long_is_given_back(servers, path, receiver, db):
         assert is_left(api, db)
 
 
+def nothing_pends(pid: int) -> bool:
+    """Two signals that a process has not read yet are one."""
+    lines = proc_text(pid, "status").splitlines()
+    return not any(x.startswith(("SigPnd:", "ShdPnd:")) and int(x.split()[1], 16)
+                   for x in lines)
+
+
 def test_second_sigterm_gives_back_at_once(servers, path, receiver, db):
     settings = {"WEBHOOK_TIMEOUT": 60000, "SHUTDOWN_GRACE_MS": 60000}
     with instance(servers, path, **settings) as api:
@@ -302,6 +310,8 @@ def test_second_sigterm_gives_back_at_once(servers, path, receiver, db):
         api.workers.signal(signal.SIGTERM)
         log = api.workers.err
         wait_until("it stops", lambda: "supervisor.stopping" in log.read_text())
+        children = api.workers.children()
+        wait_until("all have heard", lambda: all(map(nothing_pends, children)))
         took = stop(api)
         assert took < 2.5
         (job,) = hook.jobs(db)
