@@ -407,8 +407,15 @@ MUTANTS = [
     Mutant(
         "finished with any token",
         COORD + "queue_rows.c",
-        '"lease.tok", BCON_UTF8(m->token.p), "}", "u"',
-        '"}", "u"',
+        '"$lease.tok",\n                BCON_UTF8(m->token.p)',
+        '"$lease.tok",\n                "$lease.tok"',
+        "test_queue",
+    ),
+    Mutant(
+        "a row that gets free just then is taken as ended",
+        COORD + "queue_rows.c",
+        "s->wait_ms <= 0 && !is_spent(&as)",
+        "s->wait_ms < 0 && !is_spent(&as) && false",
         "test_queue",
     ),
     Mutant(
