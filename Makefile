@@ -58,7 +58,8 @@ LIBS := $(B)/libcoord.a $(B)/librun.a $(B)/libdata.a $(B)/libbase.a
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 PLATFORM := $(patsubst %.c,$(B)/%,$(wildcard tests/platform/test_*.c))
 BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
-	$(B)/tests/bench/lock_bench $(B)/tests/bench/queue_bench
+	$(B)/tests/bench/lock_bench $(B)/tests/bench/queue_bench \
+	$(B)/tests/bench/index_bench $(B)/tests/bench/wake_bench
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
@@ -138,7 +139,8 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(LIBS) \
 	@mkdir -p $(@D); $(CC) $(LINK) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ \
 		$(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
-$(B)/tests/bench/%_bench: $(B)/obj/tests/bench/%_bench.o $(LIBS)
+$(B)/tests/bench/%_bench: $(B)/obj/tests/bench/%_bench.o \
+		$(B)/obj/tests/bench/harness.o $(LIBS)
 	@mkdir -p $(@D); $(CC) $(LINK) -o $@ $^ $(LIBS_RUN) $(LIBS_COORD) $(LIBS_DATA) $(LIBS_BASE)
 
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/libbase.a
@@ -182,7 +184,10 @@ platform: all $(PLATFORM) ## behaviours of libraries and servers we lean on
 	@tests/unit/run.sh $(PLATFORM)
 	@$(PY) -m pytest -q -p no:cacheprovider tests/platform
 
-bench: setup ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
+bullmq: ## what the benchmark holds deliveries against, for that alone
+	@tests/bench/bullmq/install.sh build/bullmq
+
+bench: setup bullmq ## how fast, as ratios; BENCH_ROWS, BENCH_ROUNDS, BENCH_SECONDS
 	@$(MAKE) --no-print-directory -s all $(BENCH)
 	@$(PY) tests/bench/bench.py
 

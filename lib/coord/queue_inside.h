@@ -84,20 +84,17 @@ enum job_state queue_state_after(enum job_verdict v, bool once);
 /* Not known as listed any more: the sweep lists it again. */
 MUST_CHECK enum err queue_unlist_row(struct ctx *c, str id);
 
-/* A change of the row while the token has it. */
+/* A change of the row while the token has it, which loses its lease by it. */
 struct queue_move {
     str id, token;
-    const bson_t *pipeline;
-    bool kept; /* by a majority: what comes next rests on it */
+    const bson_t *set; /* expressions of new members */
+    const char *unset; /* one more that goes: `open` as the row ends, `enq`
+                        * unless it stays listed; NULL: none */
+    bool kept;         /* by a majority: what comes next rests on it */
 };
 /* *out_n 0: the token has it not. */
 MUST_CHECK enum err queue_change_held(struct ctx *c, const struct queue_move *m,
                                       int64_t *out_n);
-
-/* Sets, and unsets the lease and one more member: `open` as the row ends, `enq`
- * unless it stays listed (NULL). NULL: no memory. */
-const bson_t *queue_pipeline(struct ctx *c, const bson_t *set,
-                             const char *unset);
 
 /* Without the body; *out NULL: there is none. */
 MUST_CHECK enum err queue_find_by(struct ctx *c, const bson_t *filter,

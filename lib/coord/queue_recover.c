@@ -29,7 +29,8 @@ static enum err recover_row(struct ctx *c, const bson_t *row, str token,
                          once ? "killed" : "poison");
     else
         BSON_APPEND_UTF8(set, "st", job_state_name(JOB_WAITING));
-    m.pipeline = queue_pipeline(c, set, once || poison ? "open" : "enq");
+    m.set = set;
+    m.unset = once || poison ? "open" : "enq";
     err = queue_change_held(c, &m, out_n);
     if (err || *out_n == 0)
         return err;

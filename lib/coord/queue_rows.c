@@ -79,6 +79,27 @@ void queue_append_end(bson_t *set, const struct conf *conf, enum job_state st,
         BSON_APPEND_UTF8(set, "reason", reason);
 }
 
+static enum err find_one(struct ctx *c, const bson_t *filter,
+                         const bson_t *fields, const bson_t **out)
+{
+    bson_t *cmd = mongo_bson(c), *reply, batch;
+    bson_t *row = ctx_alloc(c, sizeof *row);
+    enum err err;
+
+    if (!cmd || !row)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(filter),
+                "projection", BCON_DOCUMENT(fields), "limit", BCON_INT32(1),
+                "singleBatch", BCON_BOOL(true));
+    err = mongo_read(c, cmd, &reply);
+    if (err)
+        return err;
+    *out = mongo_reply_rows(reply, &batch) && mongo_reply_doc(&batch, "0", row)
+               ? row
+               : NULL;
+    return OK;
+}
+
 /* ---- start */
 
 /* Mine already; due; nobody has it (a missing lease is below any date). */
@@ -105,25 +126,6 @@ static bson_t *may_start(struct ctx *c, const char *token)
     return expr;
 }
 
-/* The row as it is then, with `wait`: until it is due and free. */
-static void append_fields(bson_t *cmd, const char *token)
-{
-    static const char *const names[] = {
-        "q",         "lim",   "g",      "ord",     "st",   "open",
-        "lease.tok", "tries", "max",    "starts",  "once", "sub",
-        "event",     "coll",  "stalls", "replays", "msgId"};
-    bson_t fields;
-
-    BSON_APPEND_DOCUMENT_BEGIN(cmd, "fields", &fields);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        BSON_APPEND_INT32(&fields, names[i], 1);
-    BCON_APPEND(&fields, "body", "{", "$cond", "[", IS_MINE, "$body",
-                "$$REMOVE", "]", "}", "wait", "{", "$max", "[", "{",
-                "$subtract", "[", "$runAt", "$$NOW", "]", "}", "{", "$subtract",
-                "[", "$lease.until", "$$NOW", "]", "}", "]", "}");
-    bson_append_document_end(cmd, &fields);
-}
-
 static enum err send_start(struct ctx *c, const struct candidate *job,
                            const struct start *s, bson_t **out)
 {
@@ -143,7 +145,6 @@ static enum err send_start(struct ctx *c, const struct candidate *job,
                 QUEUE_NOW_AND(s->lease_ms), "}", "starts", "{", "$cond", "[",
                 IS_MINE, "$starts", QUEUE_PLUS("$starts", (int64_t)1), "]", "}",
                 "}", "]", "}", "$$ROOT", "]", "}", "}", "]");
-    append_fields(cmd, token);
     /* never forgotten: that it was started once; that its group is taken */
     return job->once || job->ordered ? mongo_write_majority(c, cmd, out)
                                      : queue_write(c, cmd, out);
@@ -188,29 +189,72 @@ static enum err end_spent(struct ctx *c, const struct candidate *job, bool lost)
     return err;
 }
 
+/* The row without its body, with `wait`: until it is due and free. */
+static enum err look_why(struct ctx *c, const struct candidate *job,
+                         const bson_t **out)
+{
+    static const char *const names[] = {
+        "q",     "lim",  "g",     "ord",       "st",   "open",
+        "tries", "max",  "sub",   "lease.tok", "once", "starts",
+        "event", "coll", "msgId", "stalls"};
+    bson_t *fields = mongo_bson(c), *filter = mongo_bson(c);
+
+    if (!fields || !filter)
+        return ERR_OVERLOADED;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        BSON_APPEND_INT32(fields, names[i], 1);
+    BCON_APPEND(fields, "wait", "{", "$max", "[", "{", "$subtract", "[",
+                "$runAt", "$$NOW", "]", "}", "{", "$subtract", "[",
+                "$lease.until", "$$NOW", "]", "}", "]", "}");
+    queue_append_text(filter, "_id", job->id);
+    return find_one(c, filter, fields, out);
+}
+
+static bool is_spent(const struct job *j)
+{
+    return j->stalls >= JOB_STALLS_MAX ||
+           j->starts >= j->tries_max + JOB_STARTS_BEYOND ||
+           (j->once && j->starts > 0);
+}
+
+/* It was not started. */
+static enum start_result say_why(struct ctx *c, const struct candidate *job,
+                                 struct start *s)
+{
+    const bson_t *row;
+    enum err err = look_why(c, job, &row);
+    struct job as;
+
+    if (err)
+        return START_UNKNOWN;
+    if (!row || !bson_has_field(row, "open") || !job_read(row, &as))
+        return START_GONE;
+    s->wait_ms = queue_number(row, "wait");
+    s->leased = lease_token(row).n > 0;
+    if (s->wait_ms <= 0 && !is_spent(&as))
+        s->wait_ms = 1; /* it was not free a moment ago */
+    if (s->wait_ms > 0)
+        return START_WAIT;
+    err = end_spent(c, job, as.once && as.starts > 0);
+    return err ? START_UNKNOWN : START_GONE;
+}
+
+/* The whole row comes back, which costs the server less than to choose members
+ * of it; why it was not started is asked only then. */
 enum start_result queue_start(struct ctx *c, const struct candidate *job,
                               struct start *s)
 {
     bson_t *reply, *row = ctx_alloc(c, sizeof *row);
     enum err err = row ? send_start(c, job, s, &reply) : ERR_OVERLOADED;
-    struct job as;
 
     if (err)
         return START_UNKNOWN;
     if (!mongo_reply_doc(reply, "value", row) || !bson_has_field(row, "open"))
         return START_GONE;
-    if (str_eq(lease_token(row), str_of(s->token))) {
-        s->row = row;
-        return START_OK;
-    }
-    s->wait_ms = queue_number(row, "wait");
-    s->leased = lease_token(row).n > 0;
-    if (s->wait_ms > 0)
-        return START_WAIT;
-    if (!job_read(row, &as))
-        return START_GONE;
-    err = end_spent(c, job, as.once && as.starts > 0);
-    return err ? START_UNKNOWN : START_GONE;
+    if (!str_eq(lease_token(row), str_of(s->token)))
+        return say_why(c, job, s);
+    s->row = row;
+    return START_OK;
 }
 
 enum err queue_cancel_row(struct ctx *c, str id, bool once)
@@ -231,37 +275,42 @@ enum err queue_cancel_row(struct ctx *c, str id, bool once)
 
 /* ---- what a token holds */
 
+/* An expression: the row as it is then. NULL: no memory. */
+static bson_t *moved(struct ctx *c, const struct queue_move *m)
+{
+    bson_t *row = mongo_bson(c), *rest = m->unset ? mongo_bson(c) : row;
+
+    if (!row || !rest)
+        return NULL;
+    BCON_APPEND(row, "$unsetField", "{", "field", "lease", "input", "{",
+                "$mergeObjects", "[", "$$ROOT", BCON_DOCUMENT(m->set), "]", "}",
+                "}");
+    if (m->unset)
+        BCON_APPEND(rest, "$unsetField", "{", "field", BCON_UTF8(m->unset),
+                    "input", BCON_DOCUMENT(row), "}");
+    return rest;
+}
+
+/* Whose the lease is is asked in the pipeline: with nothing but an _id in its
+ * filter an update needs no plan. */
 enum err queue_change_held(struct ctx *c, const struct queue_move *m,
                            int64_t *out_n)
 {
-    bson_t *cmd = mongo_bson(c), *reply;
+    bson_t *cmd = mongo_bson(c), *row = m->set ? moved(c, m) : NULL, *reply;
     enum err err;
 
-    if (!cmd || !m->pipeline)
+    if (!cmd || !row)
         return ctx_no_memory(c);
     BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q", "{", "_id",
-                BCON_UTF8(m->id.p), "lease.tok", BCON_UTF8(m->token.p), "}",
-                "u", BCON_ARRAY(m->pipeline), "}", "]");
+                BCON_UTF8(m->id.p), "}", "u", "[", "{", "$replaceWith", "{",
+                "$cond", "[", "{", "$eq", "[", "$lease.tok",
+                BCON_UTF8(m->token.p), "]", "}", BCON_DOCUMENT(row), "$$ROOT",
+                "]", "}", "}", "]", "}", "]");
     err = m->kept ? mongo_write_majority(c, cmd, &reply)
                   : queue_write(c, cmd, &reply);
     if (err == OK)
-        *out_n = queue_number(reply, "n");
+        *out_n = queue_number(reply, "nModified");
     return err;
-}
-
-const bson_t *queue_pipeline(struct ctx *c, const bson_t *set,
-                             const char *unset)
-{
-    bson_t *p = mongo_bson(c), *names = mongo_bson(c);
-
-    if (!p || !names)
-        return NULL;
-    BSON_APPEND_UTF8(names, "0", "lease");
-    if (unset)
-        BSON_APPEND_UTF8(names, "1", unset);
-    BCON_APPEND(p, "0", "{", "$set", BCON_DOCUMENT(set), "}", "1", "{",
-                "$unset", BCON_ARRAY(names), "}");
-    return p;
 }
 
 enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms,
@@ -279,7 +328,8 @@ enum err queue_return_row(struct ctx *c, str id, str token, ms wait_ms,
     if (wait_ms > 0)
         BCON_APPEND(set, "runAt", "{", "$max", "[", "$runAt",
                     QUEUE_NOW_AND(wait_ms), "]", "}");
-    m.pipeline = queue_pipeline(c, set, listed ? NULL : "enq");
+    m.set = set;
+    m.unset = listed ? NULL : "enq";
     return queue_change_held(c, &m, &n);
 }
 
@@ -356,31 +406,22 @@ static enum err end_try(struct ctx *c, const struct claim *cl,
     else
         queue_append_end(set, c->conf, st, cl->job.once,
                          st == JOB_DONE ? NULL : r->reason);
-    m.pipeline = queue_pipeline(c, set,
-                                st != JOB_WAITING ? "open"
-                                : cl->dataset[0]  ? NULL
-                                                  : "enq");
+    m.set = set;
+    if (st != JOB_WAITING)
+        m.unset = "open";
+    else if (!cl->dataset[0])
+        m.unset = "enq";
     return queue_change_held(c, &m, out_n);
 }
 
 enum err queue_find_by(struct ctx *c, const bson_t *filter, const bson_t **out)
 {
-    bson_t *cmd = mongo_bson(c), *reply, batch;
-    bson_t *row = ctx_alloc(c, sizeof *row);
-    enum err err;
+    bson_t *fields = mongo_bson(c);
 
-    if (!cmd || !row)
+    if (!fields)
         return ERR_OVERLOADED;
-    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(filter),
-                "projection", "{", "body", BCON_INT32(0), "}", "limit",
-                BCON_INT32(1), "singleBatch", BCON_BOOL(true));
-    err = mongo_read(c, cmd, &reply);
-    if (err)
-        return err;
-    *out = mongo_reply_rows(reply, &batch) && mongo_reply_doc(&batch, "0", row)
-               ? row
-               : NULL;
-    return OK;
+    BSON_APPEND_INT32(fields, "body", 0);
+    return find_one(c, filter, fields, out);
 }
 
 enum err queue_find_row(struct ctx *c, str id, const bson_t **out)

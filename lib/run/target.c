@@ -7,13 +7,25 @@
 
 #include "lib/run/resolve.h"
 
+/* A name of other letters than ASCII may be in it, as it is or encoded. */
+static bool may_be_international(str url)
+{
+    for (size_t i = 0; i < url.n; i++)
+        if ((unsigned char)url.p[i] >= 0x80 || url.p[i] == '%')
+            return true;
+    return false;
+}
+
 /*
  * libcurl takes international names in the charset of the thread's locale,
- * and a program that sets none has ASCII.
+ * and a program that sets none has ASCII. Made only where one is needed: it is
+ * read from a file, and each delivery comes by here.
  */
-static locale_t enter_utf8(locale_t *made)
+static locale_t enter_utf8(str url, locale_t *made)
 {
-    *made = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    *made = may_be_international(url)
+                ? newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0)
+                : (locale_t)0;
     return *made ? uselocale(*made) : (locale_t)0;
 }
 
@@ -95,7 +107,7 @@ static const char *read_url(str url, char **out_wire)
     u = curl_url();
     if (!u)
         return "no memory";
-    before = enter_utf8(&made);
+    before = enter_utf8(url, &made);
     wrong = look(u, z, out_wire);
     leave_utf8(made, before);
     curl_url_cleanup(u);

@@ -40,14 +40,29 @@ request to a file. "loop" is tests/bench/loop.c: driver and mongod, no HTTP.
              each against POST to an instance that has no webhook at all
     queue    queue_bench.c: claim and finish of deliveries without requests, 5
              processes, 200 webhooks; findAndModify of a row by _id, likewise
+    index    index_bench.c: one call that tells the index in Redis of a delivery
+             that is done and claims the next, 5 processes, 200 subscribers; the
+             same where each has 40 ordered groups; jobs that come, 50 a call
+             and one a call, on one connection. Each against EVALSHA of
+             "return 1" on as many connections, and counted in jobs
     deliveries  to nginx that answers 200, from 1, 2, 5 and 10 instances of
-             workers with 5 senders each, 10 webhooks, 300 a second for each;
-             against queue_bench.c's loop of findAndModify, POST, update with as
-             many processes, and against 1 instance. Counted by the totals of
-             the webhooks between two moments. "workers" has the CPU time of
+             workers with 5 senders each, 10 webhooks, 300 in 1.25 s for each;
+             on both claim paths, against each other, against queue_bench.c's
+             loop of findAndModify, POST, update with as many processes, and
+             against 1 instance. Counted by the receiver between two moments,
+             then compared with rows and totals. "workers" has the CPU time of
              all their processes, and commands are those that mongod counts
+    e2e      events put into the outbox as requests do, until 1 instance has
+             delivered all of them; the same loop, 5 processes
+    wake     wake_bench.c: from the call that enqueues until Redis says that one
+             of 5 senders that wait has claimed it; and from a request that
+             writes to its delivery, which Python receives, on both paths
+    refill   the id of the data set is deleted in Redis, 100,000 deliveries wait:
+             until a new one is open, and from then until all of them are there
     kill     SIGKILL of a process that waits for a receiver's answer, until the
              same delivery arrives there again from another
+    bullmq   deliveries on the path of Redis, and as many jobs at a time through
+             BullMQ (rival.py says what is the same and what is not)
     csv      export of 1,000,000 documents with fields= (four of twelve) and
              without (two passes: the columns are those of all documents); loop
              that reads the whole documents by the driver's cursor and drops
@@ -84,17 +99,22 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), *(str(HERE.parent / p) for p in ("system", "toxics"))]
 
 from cluster import PATH, ROOT  # noqa: E402
-from deliveries import Deliveries, Kill  # noqa: E402
+from deliveries import Deliveries, EndToEnd, Kill  # noqa: E402
 from export import CSV  # noqa: E402
+from idle import Refill, Wake  # noqa: E402
+from index_rows import INDEX  # noqa: E402
 from load import Failed  # noqa: E402
 from report import Progress, Report  # noqa: E402
+import rival  # noqa: E402
+from rival import BullMQ  # noqa: E402
 from rows import ROWS  # noqa: E402
 from single import Memory, Start  # noqa: E402
 from world import World, setting  # noqa: E402
 from writes import EVENTS, QUEUE  # noqa: E402
 
 
-ALL = [*ROWS, EVENTS, QUEUE, Deliveries(), Kill(), CSV, Start(), Memory()]
+DELIVERIES = [Deliveries(), EndToEnd(), Wake(), Refill(), Kill(), BullMQ()]
+ALL = [*ROWS, EVENTS, QUEUE, INDEX, *DELIVERIES, CSV, Start(), Memory()]
 
 
 def first_line(*argv: str) -> str:
@@ -115,7 +135,9 @@ def versions() -> str:
         "mongod " + first_line(mongod.strip(), "--version").split("version v")[-1],
         "libmongoc " + first_line("pkg-config", "--modversion", "libmongoc-1.0"),
         first_line("nginx", "-v").removeprefix("nginx version: "),
+        "Redis " + first_line("redis-server", "--version").split("v=")[1].split()[0],
         first_line("gcc", "--version"),
+        rival.versions(),
     ]
     return ", ".join(parts)
 

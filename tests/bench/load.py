@@ -26,6 +26,7 @@ class Slice:
     seconds: float
     cpu: dict[str, float]  # microseconds an operation, by kind of process
     p99_ms: float = 0  # of one operation, where the load tells
+    p50_ms: float = 0
 
     @property
     def rate(self) -> float:
@@ -52,7 +53,7 @@ class Side:
 
     def __init__(self, name: str, servers: Servers, instance: Instance | None = None):
         self.name = name
-        self.watched = {"mongod": servers.mongod.pid}
+        self.watched = {"mongod": servers.mongod.pid, "redis": servers.redis.pid}
         if instance:
             self.watched["server"] = instance.app.pid
             self.watched["nginx"] = instance.web.pid
@@ -86,7 +87,8 @@ class Side:
         ops = got["ops"]
         self.clear(ops)
         cpu = {k: v / ops for k, v in used.items()}
-        return Slice(ops, got["seconds"], cpu, got.get("p99_ms", 0))
+        took = [got.get(name, 0) for name in ("p99_ms", "p50_ms")]
+        return Slice(ops, got["seconds"], cpu, *took)
 
 
 class Wrk(Side):
@@ -122,21 +124,19 @@ class LockPairs(Wrk):
 
 class Program(Side):
     """A program of ours that prints its result: MODE PROCESSES SECONDS, on
-    the servers and settings of env."""
+    the servers and settings of env. Where `seed` names a mode, that one makes
+    before each slice what it needs to be there."""
 
-    def __init__(self, name, servers, env, program: Path, mode, processes):
+    def __init__(self, name, servers, env, program: Path, mode, processes, seed=""):
         super().__init__(name, servers)
-        self.env, self.argv = env, [program, mode, processes]
+        self.env, self.argv, self.seed = env, [program, mode, processes], seed
+
+    def prepare(self, seconds: float) -> None:
+        if self.seed:
+            run([self.argv[0], self.seed, 1, seconds], self.env)
 
     def load(self, seconds: float) -> dict:
         return json.loads(run([*self.argv, seconds], self.env))
-
-
-class Claims(Program):
-    """queue_bench.c on deliveries that wait; each slice has new ones."""
-
-    def prepare(self, seconds: float) -> None:
-        run([self.argv[0], "seed", 1, seconds], self.env)
 
 
 class Loop(Side):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from load import Slice
 
-KINDS = ("server", "nginx", "workers", "mongod", "load")
+KINDS = ("server", "nginx", "workers", "mongod", "redis", "load")
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Report:
     def text(self, header: Sequence[str]) -> str:
         results = ["what", "ours", "against", "ratio or value", "target", ""]
         costs = ["microseconds of CPU an operation"]
-        costs += ["fcgi-app or client", "nginx", "workers", "mongod"]
+        costs += ["fcgi-app or client", "nginx", "workers", "mongod", "redis"]
         costs += ["load generator or receiver"]
         parts = ["\n".join(f"- {line}" for line in header)]
         parts.append(table(results, [x.cells() for x in self.lines]))

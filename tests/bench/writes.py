@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from cluster import BARE, Instance, wait_until
-from load import Claims, Failed, Program, Side, Wrk
+from load import Failed, Program, Side, Wrk
 from rows import Ratio, Row, expect, faster
 from sink import Sink
 from world import PROGRAMS, World
@@ -131,7 +131,9 @@ def queue_env(world: World, **more) -> dict:
 def queue(world: World) -> list[Side]:
     env, program = queue_env(world), PROGRAMS / "queue_bench"
     return [
-        Claims("claim and finish", world.servers, env, program, "claim", PROCESSES),
+        Program(
+            "claim and finish", world.servers, env, program, "claim", PROCESSES, "seed"
+        ),
         Program("findAndModify", world.servers, env, program, "raw", PROCESSES),
     ]
 

@@ -213,6 +213,24 @@ static void hung_redis_costs_no_term(void **state)
     assert_int_equal(marked(HOME_ID), 10);
 }
 
+static void figures_add_what_the_index_counts(void **state)
+{
+    struct ctx *c = *state;
+    const bson_t *row;
+
+    for (int i = DUTY_INDEX; i <= DUTY_OVERDUE; i++)
+        world.d.next[i] = INT64_MAX;
+    snprintf(world.d.index.id, DATASET_ID_MAX, HOME_ID); /* as noted */
+    world.d.index.stats.limited = 3;
+    world.d.index.stats.breakers = 2;
+    world.d.next[DUTY_FIGURES] = 0;
+    world_reset(c);
+    (void)duties_turn(&world.d, &world.in, world.now);
+    row = mongod_find(c, "_cluster", "queue:webhook");
+    assert_int_equal(world_number(row, "figures.limited", -1), 3);
+    assert_int_equal(world_number(row, "figures.breakers", -1), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +241,7 @@ int main(void)
         IN_DUTIES(spill_ends_when_none_is_left),
         IN_DUTIES(young_rows_are_left_to_who_made_them),
         IN_DUTIES(hung_redis_costs_no_term),
+        IN_DUTIES(figures_add_what_the_index_counts),
     };
 
     redis_setup();

@@ -7,7 +7,8 @@
 
 enum {
     RACERS = 5,
-    RACES = 30
+    RACES = 30,
+    JUST_THEN = 100
 };
 
 /* ---- claim, finish */
@@ -406,6 +407,33 @@ static void repeated_claim_is_one(void **state)
     assert_in_range(s.wait_ms, LEASE_MS - 5000, LEASE_MS);
 }
 
+/* Between the refusal of a start and the question why. */
+static void row_that_gets_free_just_then_is_not_taken_as_ended(void **state)
+{
+    struct ctx *c = *state;
+    struct start s = {.token = "aaaaaaaaaaaaaaaaaaaaaaaa",
+                      .lease_ms = LEASE_MS};
+    enum start_result r = START_WAIT;
+
+    world_hook(c, &(struct hook){.n = 1});
+    for (int i = 0; i < JUST_THEN; i++) {
+        struct candidate job = {.lim = world_hook_id(c, 1),
+                                .group = world_hook_id(c, 1)};
+        ms end = clock_mono_ms() + 10000;
+
+        job.id = world_put(c, &(struct put){.hook = 1, .n = i});
+        (void)mongod_do(
+            c, BCON_NEW("update", "_jobs", "updates", "[", "{", "q", "{", "_id",
+                        BCON_UTF8(job.id.p), "}", "u", "[", "{", "$set", "{",
+                        "lease.tok", "bbbbbbbbbbbbbbbbbbbbbbbb", "lease.until",
+                        QUEUE_NOW_AND((int64_t)3), "}", "}", "]", "}", "]"));
+        do
+            r = queue_start(c, &job, &s);
+        while (r == START_WAIT && clock_mono_ms() < end);
+        assert_int_equal(r, START_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +449,7 @@ int main(void)
         IN_BOTH(repeated_finish_knows_itself),
         IN_MONGO(finish_of_which_only_the_row_was_written_is_counted_once),
         IN_MONGO(repeated_claim_is_one),
+        IN_MONGO(row_that_gets_free_just_then_is_not_taken_as_ended),
     };
 
     redis_setup();

@@ -105,6 +105,7 @@ static void what_is_dialled_is_ascii(void **state)
         {"http://b\xc3\xbc"
          "cher.example/gr\xc3\xbc\xc3\x9f?q=\xc3\xa4",
          "http://xn--bcher-kva.example/gr%c3%bc%c3%9f?q=%c3%a4"},
+        {"http://b%c3%bccher.example/", "http://xn--bcher-kva.example/"},
         {"http://0x7f.1/", "http://127.0.0.1/"},
         {"http://2130706433/", "http://127.0.0.1/"},
         {"http://017700000001/", "http://127.0.0.1/"},
