@@ -233,6 +233,8 @@ static void leave_marker(struct deliverer *d)
 
     if (waiter_fd(&d->marker) >= 0 && waiter_end(&d->marker, &d->w.ctx, &reply))
         d->marked = true;
+    if (d->marked)
+        hand_marker_on(d);
 }
 
 /* ---- claims */
@@ -271,8 +273,6 @@ static void wake_others(struct deliverer *d)
     if (!d->claim.dataset[0])
         board_poke(d->w.board, 1);
     leave_marker(d);
-    if (d->marked)
-        hand_marker_on(d);
 }
 
 /* The token holds nothing any more but what the index is told later. */
@@ -291,8 +291,10 @@ static bool work(struct deliverer *d)
     char token[ID_TOKEN_MAX];
     enum claim_result got;
 
-    if (id_token(token) != OK)
+    if (id_token(token) != OK) {
+        d->woken = false;
         return false;
+    }
     got = claim(d, token);
     if (got == CLAIM_GOT) {
         wake_others(d);
@@ -302,6 +304,7 @@ static bool work(struct deliverer *d)
         else
             (void)tell(d, NULL);
     } else if (got == CLAIM_UNKNOWN) {
+        leave_marker(d); /* that takes a while */
         undo_claim(d, token);
         if (worker_must_end(&d->w))
             return false; /* its slot tells what is left to be undone */
@@ -337,8 +340,6 @@ static void watch_marker(struct deliverer *d)
         return;
     }
     leave_marker(d);
-    if (d->marked)
-        hand_marker_on(d);
 }
 
 /* Sleeps until there may be work, or `wait`. */
@@ -399,8 +400,6 @@ static void loop(struct deliverer *d)
     }
     settle(d, true);
     leave_marker(d);
-    if (d->marked)
-        hand_marker_on(d);
 }
 
 /* Handles are not freed: they end with the process. */

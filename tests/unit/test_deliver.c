@@ -124,6 +124,19 @@ static void one_that_ends_tells_all_and_hands_the_marker_on(void **state)
     assert_false(d.k.has_told);
 }
 
+static void claim_that_is_undone_leaves_the_marker_to_others(void **state)
+{
+    (void)state;
+    fall_asleep();
+    mark();
+    doze(&d, PATIENCE_MS);
+    assert_true(d.marked);
+    world.result = CLAIM_UNKNOWN;
+    assert_false(work(&d));
+    assert_true(is_marked());
+    assert_true(d.woken); /* and looks itself when it is undone */
+}
+
 static void index_that_is_away_is_asked_again(void **state)
 {
     ms wait;
@@ -211,6 +224,7 @@ int main(void)
         DELIVER_CASE(marker_of_one_that_may_not_claim_by_then_goes_back),
         DELIVER_CASE(without_the_index_no_marker_is_waited_for),
         DELIVER_CASE(one_that_ends_tells_all_and_hands_the_marker_on),
+        DELIVER_CASE(claim_that_is_undone_leaves_the_marker_to_others),
         DELIVER_CASE(index_that_is_away_is_asked_again),
         DELIVER_CASE(sleeper_is_woken_when_something_becomes_due),
         DELIVER_CASE(finish_not_told_is_held_until_the_next_claim),
