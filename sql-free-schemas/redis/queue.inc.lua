@@ -242,6 +242,7 @@ end
 local function refund(j, s)
     if not j[6] then return end
     if s.lmt ~= '0' then at('LREM', RL .. ':' .. s.lim, '1', j[6]) end
+    if s.held > now and at('HGET', s.key, 'hk') == 'limit' then unhold(s) end
     local gl = num(at('HGET', META, 'gl'), 0)
     if gl == 0 or j[7] == '1' then return end
     local every, gn = math.ceil(gl / 1000), num(at('HGET', META, 'gn'), 0)

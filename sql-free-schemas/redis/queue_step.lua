@@ -40,29 +40,24 @@ local function finish(id, token, verdict, delay, health, ms)
     if not (lim and group) then return 'GONE' end
     if j[1] ~= token then return 'LOST' end
     local s = load(lim)
-    local over = verdict == 'done' or verdict == 'gone'
-    if over then
-        j = verdict == 'gone' and job(id)
-        leave(id, s, group)
-        if j then refund(j, s) end
-        at('DEL', key)
-        gone = gone + 1
-        -- it had room before: its place in r is what it was
-        if judge(s, health, ms) and s.r == '1' and group == lim and
-            s.n + 1 < cap then
-            return 'OK'
-        end
-        if group ~= lim then seat_group(s, group) end
-    else
-        j = job(id)
-        leave(id, s, group)
-        if verdict == 'back' and j then refund(j, s) end
-        judge(s, health, ms)
-        if j then again(id, j, s, tonumber(delay)) else at('DEL', key) end
+    if verdict ~= 'done' then j = job(id) end -- all of it
+    leave(id, s, group)
+    local calm = judge(s, health, ms)
+    if j and (verdict == 'back' or verdict == 'gone') then refund(j, s) end
+    if j and (verdict == 'back' or verdict == 'retry') then
+        again(id, j, s, tonumber(delay))
+        seat(s)
+        return 'OK'
     end
+    at('DEL', key)
+    gone = gone + 1
+    -- it had room before: its place in r is what it was
+    if calm and s.r == '1' and group == lim and s.n + 1 < cap then
+        return 'OK'
+    end
+    if group ~= lim then seat_group(s, group) end
     seat(s)
-    if s.x and over and s.n == 0 and
-        at('EXISTS', W .. lim, E .. lim) == 0 then
+    if s.x and s.n == 0 and at('EXISTS', W .. lim, E .. lim) == 0 then
         at('DEL', s.key) -- such a subscriber has but one job
         subs[lim] = nil
     end

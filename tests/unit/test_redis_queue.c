@@ -70,6 +70,18 @@ static void urgent_ones_come_first_then_by_time(void **state)
     ASSERT_AUDIT();
 }
 
+static void urgent_one_moves_its_subscriber_forward(void **state)
+{
+    (void)state;
+    PUT(.id = "a", .lim = "w", .ts = 1);
+    PUT(.id = "x", .lim = "v", .priority = 5, .ts = 2);
+    PUT(.id = "b", .lim = "w", .priority = 1, .ts = 3);
+    ASSERT_AUDIT();
+    ASSERT_GOT(index_claim("1", NULL), "b");
+    ASSERT_GOT(index_claim("2", NULL), "x");
+    ASSERT_GOT(index_claim("3", NULL), "a");
+}
+
 static void who_was_served_least_recently_is_next(void **state)
 {
     (void)state;
@@ -138,6 +150,10 @@ static void cap_is_of_the_subscriber_not_of_its_groups(void **state)
     ASSERT_NONE(index_claim("3", NULL));
     assert_true(index_end_job("b", "2"));
     assert_true(index_claim("3", NULL).claimed);
+    index_settings((struct index_meta){.cap = 2, .max = 1000});
+    PUT(.id = "e", .lim = "w", .ts = 10); /* may be served */
+    index_settings((struct index_meta){.cap = 1, .max = 1000});
+    ASSERT_NONE(index_claim("4", NULL));
 }
 
 static void limit_is_exact_and_holds_the_subscriber(void **state)
@@ -187,8 +203,14 @@ static void what_did_not_run_costs_no_limit(void **state)
     (void)state;
     PUT(.id = "a", .lim = "w", .limit = 1);
     ASSERT_GOT(index_claim("1", NULL), "a");
+    PUT(.id = "b", .lim = "w", .ts = 1, .limit = 1);
+    ASSERT_NONE(index_claim("2", NULL)); /* held until the grant is old */
     t = index_told_of("a", "1", INDEX_BACK);
     assert_true(index_tell(&t));
+    ASSERT_GOT(index_claim("2", NULL), "a");
+    t = index_told_of("a", "2", INDEX_GONE);
+    assert_true(index_tell(&t));
+    PUT(.id = "a", .lim = "w", .limit = 1);
     ASSERT_GOT(index_claim("2", NULL), "a");
     assert_int_equal(index_recover(index_c, QUEUE_WEBHOOK, STR("2"), &n),
                      INDEX_DONE);
@@ -406,6 +428,7 @@ int main(void)
         IN_INDEX(job_is_claimed_once_and_ends),
         IN_INDEX(another_data_set_is_left_alone),
         IN_INDEX(urgent_ones_come_first_then_by_time),
+        IN_INDEX(urgent_one_moves_its_subscriber_forward),
         IN_INDEX(who_was_served_least_recently_is_next),
         IN_INDEX(group_runs_in_order_one_at_a_time),
         IN_INDEX(head_that_is_not_due_blocks_its_group),

@@ -150,6 +150,19 @@ static void key_of_a_wrong_type_stops_nothing(void **state)
             check_one(names[i], kind);
 }
 
+static void flights_are_counted_when_their_number_is_lost(void **state)
+{
+    (void)state;
+    index_settings((struct index_meta){.cap = 1, .max = 1000});
+    PUT(.id = "a", .lim = "w");
+    ASSERT_GOT(index_claim("1", NULL), "a");
+    overwrite(STR("p:q:webhook:l:w"), 0);
+    PUT(.id = "b", .lim = "w");
+    ASSERT_NONE(index_claim("2", NULL));
+    assert_true(index_end_job("a", "1"));
+    ASSERT_GOT(index_claim("2", NULL), "b");
+}
+
 static int64_t foreign(void)
 {
     struct index_stats stats;
@@ -181,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_INDEX(key_of_a_wrong_type_stops_nothing),
+        IN_INDEX(flights_are_counted_when_their_number_is_lost),
         IN_INDEX(what_made_no_sense_is_counted),
     };
 

@@ -82,7 +82,7 @@ static struct index_told random_told(struct flight *f)
 {
     static const ms delays[] = {0, 0, 1, 7};
     struct index_told t =
-        index_told_of(f->id, f->token, (enum index_verdict)chance(3));
+        index_told_of(f->id, f->token, (enum index_verdict)chance(4));
 
     t.delay_ms = delays[chance(4)];
     t.health = (enum job_health)chance(3);
