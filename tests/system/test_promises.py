@@ -59,6 +59,7 @@ def cluster(shared, path, request):
     wait_cap(shared)
     yield shared
     if getattr(request.node, "call_report", None) and request.node.call_report.passed:
+        check_path(shared.servers, shared.db, path)  # before webhooks are gone
         for hook in shared.db["_webhooks"].find():
             shared["a"].request("DELETE", f"/api/webhooks/{hook['_id']}")
         wait_settled(shared)
@@ -66,7 +67,6 @@ def cluster(shared, path, request):
         changes = job_changes(shared.servers, shared.database, since)
         check_rows(changes)
         check_groups(leases_of(changes))
-        check_path(shared.servers, shared.db, path)
         if path == "redis":
             wait_index(shared.servers, shared.database, check_index)
             wait_index(shared.servers, shared.database, check_index_empty)
@@ -193,6 +193,36 @@ def test_one_that_hangs_keeps_two_fifths_at_most(cluster, path, receiver, ordere
     waiting = [j for j in hangs.jobs(cluster.client) if not j["tries"]]
     assert len(waiting) >= 30 - 10 - 2 * CAP, "those that wait lose no try"
     hangs.drop()
+
+
+# ---- in time
+
+
+def test_tries_begin_when_they_are_due(cluster, path, receiver):
+    """Idle workers begin a second try within 50 ms of its time, and within
+    400 ms without Redis; never before it (which is judged of all)."""
+    since = cluster.mark()
+    made = [Hook(cluster["a"], receiver, rateLimit=retries(1, 200)) for _ in range(4)]
+    rounds = 15
+    for hook in made:
+        receiver.answer(hook.path, *["status/500", "ok"] * rounds)
+    for i in range(rounds):
+        for hook in made:
+            hook.insert(n=i)
+        for hook in made:
+            hook.wait(2 * i + 2)
+    ids, seen, late = {hook.id for hook in made}, set(), []
+    for lease in judged(cluster, since):
+        if lease.lim not in ids or lease.how == "back":
+            continue  # given back: the machine was too slow for its grant
+        if lease.row in seen:
+            late.append((lease.begun - lease.run_at).total_seconds())
+        seen.add(lease.row)
+    late.sort()
+    assert len(late) == rounds * len(made)
+    print("late by s:", *late)
+    assert late[0] >= 0
+    assert late[len(late) // 2] < (0.05 if path == "redis" else 0.4)
 
 
 # ---- deaths
