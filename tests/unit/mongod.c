@@ -300,6 +300,13 @@ void mongod_fail(struct ctx *c, const char *command, int times, int code,
     bson_destroy(&data);
 }
 
+void mongod_let_take_time(struct ctx *c)
+{
+    (void)do_on(c, "admin",
+                BCON_NEW("configureFailPoint", "maxTimeNeverTimeOut", "mode",
+                         "alwaysOn"));
+}
+
 const bson_t *mongod_find(struct ctx *c, const char *collection, const char *id)
 {
     const bson_t *reply =
