@@ -37,6 +37,13 @@ def took(begun: float, end: float | None = None) -> float:
     return end - begun - still
 
 
+def lately(seconds: float = 3) -> bool:
+    """It stood still for longer than most calls may last, not long ago."""
+    now, due = time.monotonic(), _due
+    pauses = [*_pauses[-10:], (due, now)]
+    return any(b > now - seconds and b - a > 0.2 for a, b in pauses)
+
+
 def rest(seconds: float, begun: float | None = None) -> None:
     """Until so many seconds have passed since begun (now) in which others,
     too, were run."""
