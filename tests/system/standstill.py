@@ -25,16 +25,20 @@ def _watch() -> None:
         _due = now + REST
 
 
-def took(begun: float, end: float | None = None) -> float:
-    """Seconds from begun to end (now), by time.monotonic(), without those in
-    which this machine stood still."""
+def still(begun: float, end: float) -> float:
+    """Seconds between these, by time.monotonic(), in which this machine stood
+    still."""
     now, due = time.monotonic(), _due
-    end = now if end is None else end
     pauses = list(_pauses)
     if now > due + SLACK and (not pauses or pauses[-1][0] < due):
         pauses.append((due, now))  # its thread has not woken yet
-    still = sum(max(0.0, min(b, end) - max(a, begun)) for a, b in pauses)
-    return end - begun - still
+    return sum(max(0.0, min(b, end) - max(a, begun)) for a, b in pauses)
+
+
+def took(begun: float, end: float | None = None) -> float:
+    """Seconds from begun to end (now) without those."""
+    end = time.monotonic() if end is None else end
+    return end - begun - still(begun, end)
 
 
 def lately(seconds: float = 3) -> bool:

@@ -24,7 +24,7 @@ from events import (
     doubles,
     missing,
 )
-from standstill import rest
+from standstill import rest, took
 
 FAST = {
     "REDIS_URL": "none",
@@ -323,11 +323,12 @@ def test_the_limit_of_a_webhook_is_exact_over_instances(own, receiver):
         got = receiver.requests("/ok/limited")
         assert len(got) == 100
         times = sorted(r.t for r in got)
-        # the receiver's clock sees the way there, too: it differs by a slack
-        check_windows(times, 20, 1.0 - 0.05)
-        took = times[-1] - times[0]
-        print(f"100 deliveries of 20/s took {took:.2f} s")
-        assert took < 5 / 0.95 + 1
+        # the receiver's clock sees the way there, too, which may be long for one
+        # and short for another; unit tests hold the times of grants to the ms
+        check_windows(times, 20, 1.0 - 0.2)
+        lasted = took(times[0], times[-1])
+        print(f"100 deliveries of 20/s took {lasted:.2f} s")
+        assert lasted < 10
 
 
 def test_failing_and_hanging_receivers_leave_the_others_alone(own, receiver):
