@@ -98,7 +98,7 @@ static int begin_relayed(void **state)
     str url = str_of(redis.url), path = str_from(url, strlen("unix:"));
     struct sockaddr_un redis_at, own;
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int failed = home_redis(state);
+    int failed = home_redis_stands(state);
 
     redis_at = address(path.p, str_find(path, '?', 0));
     own = address("relay.sock", strlen("relay.sock"));
