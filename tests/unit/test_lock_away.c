@@ -15,7 +15,7 @@ enum {
 
 static int begin_relayed(void **state)
 {
-    int failed = home_redis(state);
+    int failed = home_redis_stands(state);
 
     relay_begin(home.c);
     mongod.conf->redis_retry_delay =
