@@ -178,7 +178,12 @@ class Instance:
         conf.write_text(text)
         argv[0] = shutil.which(argv[0], path=PATH)
         assert argv[0], f"{self.web_name} is not installed"
-        self.web = Process(self.folder, self.web_name, argv)
+        self.web = web = Process(self.folder, self.web_name, argv)
+        wait_until(
+            f"{self.web_name} listens",
+            lambda: can_connect(self.port) or not web.running(),
+            60,
+        )
 
     def wait_ready(self, seconds: float = 20) -> None:
         probe = self.env.get("MOUNT_PREFIX", "")
