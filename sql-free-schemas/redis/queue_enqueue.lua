@@ -32,13 +32,16 @@ local function place(id, j, s, delay)
     return new
 end
 
--- The head of a group is due: what is in flight blocks it for a lease at most.
+-- The head of a group is due, but it is held for long: by one in flight, or in
+-- vain.
 local function unblock(id, group)
     local till = num(at('ZSCORE', HOLD, 'g' .. group), 0)
-    local lease = num(at('HGET', META, 'lease'), NEVER)
-    if till > now + lease and at('ZRANK', W .. group, id) == 0 then
-        at('ZREM', HOLD, 'g' .. group)
+    if till < now + 60000 or at('ZRANK', W .. group, id) ~= 0 then return end
+    local ids = list('ZRANGE', ACT, 0, 999)
+    for i = 1, #ids do
+        if at('HGET', J .. ids[i], 'g') == group then return end
     end
+    at('ZREM', HOLD, 'g' .. group)
 end
 
 -- Its record is there already: is it in flight, delayed, or does it wait? What

@@ -138,8 +138,6 @@ static void group_of_another_time_is_held_no_more(void **state)
         .id = "a", .lim = "w", .group = "w:1", .ord = 1};
 
     (void)state;
-    PUT(.id = "b", .lim = "v");
-    ASSERT_GOT(index_claim("1", NULL), "b"); /* says how long a lease is */
     (void)index_put_by(INDEX_BY_SWEEP, one);
     redis_do(index_c->rds,
              WORDS(STR("ZADD"), KEY("hold"), ahead(), STR("gw:1")));
