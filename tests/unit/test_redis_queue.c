@@ -346,23 +346,6 @@ static void fanout_is_refused_until_the_sweep_is_through(void **state)
     assert_true(stats.complete);
 }
 
-static void paused_queue_gives_nothing_and_is_told(void **state)
-{
-    struct index_meta m = {.paused = true, .cap = 9, .max = 9};
-
-    (void)state;
-    PUT(.id = "a", .lim = "w");
-    PUT(.id = "b", .lim = "w");
-    ASSERT_GOT(index_claim("1", NULL), "a");
-    index_settings(m);
-    ASSERT_NONE(index_claim("2", NULL));
-    assert_true(index_end_job("a", "1"));
-    m.paused = false;
-    index_settings(m);
-    assert_str(INDEX_ASK(STR("ZCARD"), STR("p:q:webhook:mk")), "1");
-    ASSERT_GOT(index_claim("2", NULL), "b");
-}
-
 static bool take_marker(void)
 {
     return str_eq(INDEX_ASK(STR("DEL"), STR("p:q:webhook:mk")), STR("1"));
@@ -440,7 +423,6 @@ int main(void)
         IN_INDEX(subscriber_is_held_as_told),
         IN_INDEX(lease_that_ended_frees_the_job),
         IN_INDEX(fanout_is_refused_until_the_sweep_is_through),
-        IN_INDEX(paused_queue_gives_nothing_and_is_told),
         IN_INDEX(marker_is_set_for_one_sleeper_at_a_time),
         IN_INDEX(what_waits_is_cancelled_what_runs_is_not),
     };
