@@ -100,10 +100,9 @@ local function recount(s)
     at('HSET', s.key, 'n', s.n)
 end
 
--- None is longer, unless a clock was far ahead: ms from now by its reason
+-- No hold is longer, unless a clock was far ahead: ms from now by its reason
 local function longest(s, kind)
-    if kind == 'limit' then return num(s.win, 0) + 1 end
-    return kind == 'breaker' and 60000 or 3600000
+    return math.max(num(s.win, 0) + 1, kind == 'limit' and 0 or 3600000)
 end
 
 local function load(lim)
@@ -196,11 +195,15 @@ local function seat_group(s, group)
     s.e = true
 end
 
--- It is served no more until then; seat it.
+-- It is served no more until then; seat it. What ends a hold by the limit ends
+-- no other: of two the longer time counts, and the other reason.
 local function hold(s, ms, kind)
-    if ms <= s.held then return end
-    s.held = ms
-    care(s, 'h', ms, 'hk', kind)
+    if ms > s.held then
+        s.held = ms
+    elseif kind == 'limit' then
+        return
+    end
+    care(s, 'h', s.held, 'hk', kind)
 end
 
 local function unhold(s)

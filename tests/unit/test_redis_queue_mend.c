@@ -12,11 +12,11 @@ static str key_of(const char *name)
     return arena_strf(&index_c->arena, "p:q:webhook:%s", name);
 }
 
-/* Far away, as of a clock that was an hour ahead */
+/* Far away, as of a clock that was two hours ahead */
 static str ahead(void)
 {
     return arena_strf(&index_c->arena, "%lld",
-                      (long long)clock_wall_ms() + 3600000);
+                      (long long)clock_wall_ms() + 7200000);
 }
 
 /* As the safety net does of a row that is overdue. */
