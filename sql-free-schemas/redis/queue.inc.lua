@@ -89,14 +89,19 @@ end
 -- ---- subscribers: what is seldom there is read when c says so
 
 local subs = {}
+local flights -- by subscriber, once they were counted; nil: act has changed
 
 -- How many are in flight, counted: its record was lost.
 local function recount(s)
-    local ids = list('ZRANGE', ACT, 0, 999)
-    s.n = 0
-    for i = 1, #ids do
-        if at('HGET', J .. ids[i], 'm') == s.lim then s.n = s.n + 1 end
+    if not flights then
+        flights = {}
+        local ids = list('ZRANGE', ACT, 0, 999)
+        for i = 1, #ids do
+            local lim = at('HGET', J .. ids[i], 'm')
+            if lim then flights[lim] = (flights[lim] or 0) + 1 end
+        end
     end
+    s.n = flights[s.lim] or 0
     at('HSET', s.key, 'n', s.n)
 end
 
@@ -241,6 +246,7 @@ end
 -- Is in flight no more.
 local function leave(id, s, group)
     at('ZREM', ACT, id)
+    flights = nil
     s.n = at('HINCRBY', s.key, 'n', '-1')
     if s.n < 0 then recount(s) end
     if group ~= s.lim then at('ZREM', HOLD, 'g' .. group) end

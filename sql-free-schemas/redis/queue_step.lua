@@ -125,6 +125,7 @@ local function take(s)
     local ends = now + ARGV[4]
     at('HSET', J .. id, 'lt', ARGV[3], 'gt', stamp)
     at('ZADD', ACT, ends, id)
+    flights = nil
     if group ~= s.lim then at('ZADD', HOLD, ends, 'g' .. group) end
     if count_all and not s.x then count_all() end
     if ends < due then due = ends end
@@ -216,6 +217,7 @@ local function settle()
             again(ids[i], j, moved[j[1]], 0)
         else
             at('ZREM', ACT, ids[i])
+            if j then flights = nil end
             foreign = foreign + 1
             -- the name of a delivery begins with its subscriber
             local lim = ids[i]:match('^(.+)%-%d+%-%w+$')
