@@ -239,7 +239,7 @@ static void leave_marker(struct deliverer *d)
 
 /* ---- claims */
 
-/* Nothing may run before that, as far as this one has learned. */
+/* The next one may run then, as far as this one has learned. */
 static void note_due(const struct deliverer *d)
 {
     ms wait = d->claim.wait_ms;
@@ -262,8 +262,8 @@ static enum claim_result claim(struct deliverer *d, const char *token)
         board_told(d->w.board, d->w.slot);
     if (got == CLAIM_GOT || got == CLAIM_NONE)
         d->woken = d->marked = false; /* the index hands it on */
-    if (got == CLAIM_NONE)
-        note_due(d);
+    if (got == CLAIM_NONE || (got == CLAIM_GOT && d->claim.dataset[0]))
+        note_due(d); /* else nobody may look while this one is busy */
     return got;
 }
 

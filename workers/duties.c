@@ -68,20 +68,16 @@ static bool is_indexed(const struct duty_input *in)
     return in->w && in->w->state.usable && in->v->dataset.home == DATASET_REDIS;
 }
 
-/* A new data set knows nothing; a pause is told at once. */
+/* A new data set knows nothing. */
 static void note_index(struct duties *d, const struct duty_input *in, ms now)
 {
     const char *id = is_indexed(in) ? in->v->dataset.id : "";
-    bool paused = in->v->queues[QUEUE_WEBHOOK].paused;
 
-    if (strcmp(id, d->index.id) != 0) {
-        d->index = (struct duty_index){.paused = paused};
-        snprintf(d->index.id, sizeof d->index.id, "%s", id);
-        d->next[DUTY_INDEX] = d->next[DUTY_REFILL] = now;
-    } else if (paused != d->index.paused) {
-        d->index.paused = paused;
-        d->next[DUTY_INDEX] = now;
-    }
+    if (strcmp(id, d->index.id) == 0)
+        return;
+    d->index = (struct duty_index){.swept = false};
+    snprintf(d->index.id, sizeof d->index.id, "%s", id);
+    d->next[DUTY_INDEX] = d->next[DUTY_REFILL] = now;
 }
 
 /* False: no index is used now. */
@@ -108,7 +104,6 @@ static bool index_slice(struct slice *s)
     const struct conf *conf = s->d->conf;
     struct duty_index *k = &s->d->index;
     struct index_meta meta = {
-        .paused = k->paused,
         .cap = view_cap(s->in->v, QUEUE_WEBHOOK),
         .max = INDEX_JOBS_MAX,
         .limit_all = conf->webhooks_global_rate_limit_per_minute,

@@ -25,7 +25,6 @@ enum duty {
 /* The index of the queue in Redis, as the leader has it in mind. */
 struct duty_index {
     char id[DATASET_ID_MAX]; /* of the data set; "": none is used now */
-    bool paused;             /* as it was told last */
     bool swept;              /* the sweep found no more: it is to be told */
     struct index_stats stats;
     struct sweep_walk walk;

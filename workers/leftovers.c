@@ -43,7 +43,7 @@ static bool give_back(struct leftovers *l, struct ctx *c,
 {
     int64_t n = 0;
 
-    if (queue_recover(c, str_of(dead->token), dead->busy, &n) != OK) {
+    if (queue_recover(c, str_of(dead->token), dead->ran, &n) != OK) {
         log_note(LOG_WARN, "leftovers.failed", "%s", c->reason);
         ctx_forgive(c);
         return false;

@@ -72,7 +72,7 @@ struct claim {
     ms slack_ms;
     ms lease_end_boot; /* nothing is written after it */
     bool sent;         /* by the caller: a request may have gone out */
-    ms wait_ms;        /* CLAIM_NONE */
+    ms wait_ms;        /* CLAIM_NONE; and GOT from an index: for others */
 };
 
 /* How long a grant may be used. The window of the limits is longer by that, so

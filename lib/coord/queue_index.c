@@ -222,6 +222,7 @@ static enum turn find(struct ctx *c, struct turns *t, struct candidate *job)
                                   .woken = t->k->woken};
     struct index_step got;
     enum turn turn;
+    ms due;
 
     t->out->granted_boot = clock_boot_ms();
     turn = turn_of(step(c, t->k, &ask, &got));
@@ -230,11 +231,12 @@ static enum turn find(struct ctx *c, struct turns *t, struct candidate *job)
     t->k->woken = false;
     t->k->told.token[0] = '\0';
     metrics_add(METRIC_WEBHOOK_LIMITED, 0, got.limited);
+    due = got.due_ms >= 0 && got.due_ms < NET_MS ? got.due_ms : NET_MS;
     if (!got.claimed) {
-        t->wait_ms =
-            got.due_ms >= 0 && got.due_ms < NET_MS ? got.due_ms : NET_MS;
+        t->wait_ms = due;
         return TURN_NONE;
     }
+    t->out->wait_ms = due;
     if (!is_usable(got.id))
         return remove_unusable(c, t, got.id);
     *job = (struct candidate){.id = arena_str(&c->arena, got.id),

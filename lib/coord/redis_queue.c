@@ -364,7 +364,6 @@ enum index_result index_meta(struct ctx *c, enum job_queue q,
 
     if (!may_call(c) || !begin(&k, c, q, LUA_QUEUE_META, SMALL_ARGS))
         return INDEX_AWAY;
-    add_flag(&k, m->paused);
     add_number(&k, between(1, m->cap, CLASS_UNIT));
     add_number(&k, between(0, m->max, CLASS_UNIT));
     add_number(&k, between(0, m->limit_all, CLASS_UNIT));

@@ -131,7 +131,6 @@ enum index_result index_cancel(struct ctx *c, enum job_queue q, str id);
 
 /* What the maintenance leader copies each second. */
 struct index_meta {
-    bool paused;
     int64_t cap;       /* in flight per subscriber */
     int64_t max;       /* jobs in the index */
     int64_t limit_all; /* grants over all subscribers in a window; 0: none */

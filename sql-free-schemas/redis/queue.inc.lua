@@ -48,9 +48,10 @@ local function list(command, key, ...)
     return got
 end
 
+-- Whole, as what it is made of may be a stranger's.
 local function num(text, none)
     local n = tonumber(text)
-    if n and n >= 0 and n < 2^53 then return n end
+    if n and n >= 0 and n < 2^53 then return n - n % 1 end
     return none
 end
 
@@ -88,15 +89,25 @@ end
 -- ---- subscribers: what is seldom there is read when c says so
 
 local subs = {}
+local flights -- by subscriber, once they were counted; nil: act has changed
 
 -- How many are in flight, counted: its record was lost.
 local function recount(s)
-    local ids = list('ZRANGE', ACT, 0, 999)
-    s.n = 0
-    for i = 1, #ids do
-        if at('HGET', J .. ids[i], 'm') == s.lim then s.n = s.n + 1 end
+    if not flights then
+        flights = {}
+        local ids = list('ZRANGE', ACT, 0, 999)
+        for i = 1, #ids do
+            local lim = at('HGET', J .. ids[i], 'm')
+            if lim then flights[lim] = (flights[lim] or 0) + 1 end
+        end
     end
+    s.n = flights[s.lim] or 0
     at('HSET', s.key, 'n', s.n)
+end
+
+-- No hold is longer, unless a clock was far ahead: ms from now by its reason
+local function longest(s, kind)
+    return math.max(num(s.win, 0) + 1, kind == 'limit' and 0 or 3600000)
 end
 
 local function load(lim)
@@ -108,21 +119,19 @@ local function load(lim)
         held = 0, fails = 0}
     subs[lim] = s
     if v[5] == '1' then
-        v = list('HMGET', key, 'h', 'e', 'fails', 'pc', 'x')
+        v = list('HMGET', key, 'h', 'e', 'fails', 'pc', 'x', 'hk')
         s.held, s.e, s.fails = num(v[1], 0), v[2] == '1', num(v[3], 0)
-        s.own, s.x = num(v[4]), v[5] == '1'
+        s.own, s.x = v[4] == '1' and 1 or nil, v[5] == '1'
         s.c = true
+        if s.held > now + longest(s, v[6]) then s.held = 0 end
         if s.held <= now and not (s.e or s.fails > 0 or s.own or s.x) then
             s.c = false
             at('HSET', key, 'c', '')
         end
     end
-    if not s.r then -- new, or lost
-        at('PEXPIRE', key, 172800000)
-        if at('EXISTS', E .. lim) == 1 then
-            s.e, s.c = true, true
-            at('HSET', key, 'e', '1', 'c', '1')
-        end
+    if not s.r and at('EXISTS', E .. lim) == 1 then -- its record was lost
+        s.e, s.c = true, true
+        at('HSET', key, 'e', '1', 'c', '1')
     end
     if foreign > strange then recount(s) end
     return s
@@ -148,7 +157,7 @@ local function seat(s)
         look_by(s.held)
     else
         -- served long ago, and still all that in flight?
-        if is_full(s) and ls < now - 60000 then recount(s) end
+        if is_full(s) and (ls < now - 60000 or ls > now) then recount(s) end
         if not is_full(s) then
             best = tonumber(list('ZRANGE', W .. s.lim, '0', '0',
                 'WITHSCORES')[2])
@@ -171,6 +180,7 @@ local function seat(s)
         s.r = '0'
     end
     if s.r ~= was then at('HSET', s.key, 'r', s.r) end
+    if not was then at('PEXPIRE', s.key, 172800000) end -- new
 end
 
 -- An ordered group: into e by sc of its head, or out; its subscriber is seated
@@ -190,11 +200,15 @@ local function seat_group(s, group)
     s.e = true
 end
 
--- It is served no more until then; seat it.
+-- It is served no more until then; seat it. What ends a hold by the limit ends
+-- no other: of two the longer time counts, and the other reason.
 local function hold(s, ms, kind)
-    if ms <= s.held then return end
-    s.held = ms
-    care(s, 'h', ms, 'hk', kind)
+    if ms > s.held then
+        s.held = ms
+    elseif kind == 'limit' then
+        return
+    end
+    care(s, 'h', s.held, 'hk', kind)
 end
 
 local function unhold(s)
@@ -216,9 +230,8 @@ end
 
 local function job(id)
     local j = list('HMGET', J .. id, 'm', 'g', 'sc', 'o', 'lt', 'gt', 'x')
-    if not (j[1] and j[2] and num(j[3])) then
-        return nil -- none, or not ours
-    end
+    j[3] = num(j[3])
+    if not (j[1] and j[2] and j[3]) then return nil end -- none, or not ours
     return j
 end
 
@@ -233,6 +246,7 @@ end
 -- Is in flight no more.
 local function leave(id, s, group)
     at('ZREM', ACT, id)
+    flights = nil
     s.n = at('HINCRBY', s.key, 'n', '-1')
     if s.n < 0 then recount(s) end
     if group ~= s.lim then at('ZREM', HOLD, 'g' .. group) end
@@ -245,13 +259,12 @@ local function refund(j, s)
     if s.held > now and at('HGET', s.key, 'hk') == 'limit' then unhold(s) end
     local gl = num(at('HGET', META, 'gl'), 0)
     if gl == 0 or j[7] == '1' then return end
-    local every, gn = math.ceil(gl / 1000), num(at('HGET', META, 'gn'), 0)
-    if at('LREM', RL, '1', j[6]) == 1 then
-        gn = every - 1
-    elseif gn > 0 then
-        gn = gn - 1
+    local gn = num(at('HGET', META, 'gn'), 0)
+    if gn > 0 then
+        at('HSET', META, 'gn', gn - 1)
+    elseif at('LREM', RL, '1', j[6]) == 1 then -- the last of those it stands for
+        at('HSET', META, 'gn', math.ceil(gl / 1000) - 1)
     end
-    at('HSET', META, 'gn', gn)
 end
 
 -- Waits again, after a delay.

@@ -7,6 +7,10 @@
 -- include queue.inc.lua
 local meta = begin('len', 'max', 'spill')
 local room, spill = num(meta[4], 100000) - num(meta[3], 0), meta[5] == '1'
+if room <= 0 and at('EXISTS', R, ACT, DLY, HOLD) == 0 then -- a wrong number
+    at('HSET', META, 'len', '0')
+    room = num(meta[4], 100000)
+end
 if spill and ARGV[3] == 'fanout' then
     return save({('F'):rep((#ARGV - 3) / 9)})
 end
@@ -28,13 +32,35 @@ local function place(id, j, s, delay)
     return new
 end
 
--- Its record is there already: is it in flight, delayed, or does it wait?
+-- The head of a group is due, but it is held for long: by one in flight, or in
+-- vain.
+local function unblock(id, group)
+    local till = num(at('ZSCORE', HOLD, 'g' .. group), 0)
+    if till < now + 60000 or at('ZRANK', W .. group, id) ~= 0 then return end
+    local ids = list('ZRANGE', ACT, 0, 999)
+    for i = 1, #ids do
+        if at('HGET', J .. ids[i], 'g') == group then return end
+    end
+    at('ZREM', HOLD, 'g' .. group)
+end
+
+-- Its record is there already: is it in flight, delayed, or does it wait? What
+-- was lost is made again; what it waits for in vain, by a clock that was far
+-- ahead, is ended: by its row it is due.
 local function find(id, s, group, delay)
     local j = job(id)
-    s.all = true -- whatever was lost of it is made again
+    s.all = true
+    look_by(now)
+    if delay == '0' and at('ZREM', DLY, id) == 1 then
+        place(id, j, s, delay)
+        return
+    end
     if (j[5] and at('ZSCORE', ACT, id)) or at('ZSCORE', DLY, id) or
         at('ZSCORE', W .. group, id) then
-        if group ~= s.lim then seat_group(s, group) end
+        if group ~= s.lim then
+            if delay == '0' then unblock(id, group) end
+            seat_group(s, group)
+        end
         return
     end
     if j[5] then -- its flight is not known any more

@@ -8,7 +8,7 @@
 -- not known), subscribers met whose limit was reached, and of a claimed job:
 -- id, subscriber, group, once (1 or 0), limit, window; or DATASET
 -- include queue.inc.lua
-local meta = begin('paused', 'gl')
+local meta = begin('gl')
 
 -- ---- one job ended
 
@@ -67,7 +67,7 @@ end
 -- ---- a claim
 
 local limited, rest = 0, NEVER -- until when the limit over all stops
-local gl = num(meta[4], 0)
+local gl = num(meta[3], 0)
 local is_stopped, count_all
 
 -- Takes a grant of its limit; or holds it until it has one.
@@ -125,12 +125,12 @@ local function take(s)
     local ends = now + ARGV[4]
     at('HSET', J .. id, 'lt', ARGV[3], 'gt', stamp)
     at('ZADD', ACT, ends, id)
+    flights = nil
     if group ~= s.lim then at('ZADD', HOLD, ends, 'g' .. group) end
     if count_all and not s.x then count_all() end
     if ends < due then due = ends end
     if (s.ls or ''):sub(1, 5) ~= stamp:sub(1, 5) then -- since 28 hours
         at('PEXPIRE', s.key, 172800000)
-        at('HSET', META, 'lease', ARGV[4])
     end
     s.ls = stamp
     at('HSET', s.key, 'ls', stamp)
@@ -217,6 +217,7 @@ local function settle()
             again(ids[i], j, moved[j[1]], 0)
         else
             at('ZREM', ACT, ids[i])
+            if j then flights = nil end
             foreign = foreign + 1
             -- the name of a delivery begins with its subscriber
             local lim = ids[i]:match('^(.+)%-%d+%-%w+$')
@@ -255,9 +256,8 @@ local function settle()
 end
 
 local told = ARGV[7] and finish(unpack(ARGV, 7, 12)) or ''
-local paused = meta[3] == '1'
 local got, s
-if ARGV[5] == '1' and not paused then
+if ARGV[5] == '1' then
     if now >= due then settle() end
     got, s = claim()
 end
@@ -267,7 +267,7 @@ elseif ARGV[5] ~= '1' and (grew or soon) then
     mark()
 end
 local by = rest < due and rest or due
-by = (paused or by == NEVER) and -1 or by > now and by - now or 0
+by = by == NEVER and -1 or by > now and by - now or 0
 if not got then return save({told, by, limited}) end
 return save({told, by, limited, got[1], got[2], got[3], s.x and 1 or 0,
     num(s.lmt, 0), num(s.win, 0)})

@@ -857,13 +857,6 @@ MUTANTS = [
         "test_redis_queue",
     ),
     Mutant(
-        "index claims while paused",
-        LUA + "queue_step.lua",
-        "if ARGV[5] == '1' and not paused then",
-        "if ARGV[5] == '1' then",
-        "test_redis_queue",
-    ),
-    Mutant(
         "index wakes no second sleeper",
         LUA + "queue_step.lua",
         "if (ARGV[6] == '1' or grew) and at('ZCARD', R) > 0 or soon then mark() end",

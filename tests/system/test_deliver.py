@@ -12,7 +12,7 @@ from receiver import Receiver
 
 import standstill
 from cluster import wait_until
-from delivering import Hook, instance, sender, settled, wait_gone
+from delivering import Hook, instance, retries, sender, settled, wait_gone
 from paths import check_path
 from servers import proc_text
 
@@ -119,6 +119,26 @@ def test_denied_address_is_dead_at_once(servers, receiver, db):
         assert job["reason"] == "target-not-allowed"
         assert job["attempts"][0]["error"] == "target-not-allowed"
         assert not receiver.requests("/ok/no")
+
+
+def test_retry_waits_for_no_busy_worker(servers, path, receiver):
+    """Whoever takes the first of two retries hangs in it: another one begins
+    the second when it is due."""
+    late = []
+    with instance(servers, path, WEBHOOKS_RETRY_JITTER="false") as api:
+        for _ in range(4):
+            settled(api)
+            hooks = [Hook(api, receiver, rateLimit=retries(1, 600)) for _ in range(2)]
+            receiver.answer(hooks[0].path, "status/500", "slow/1500")
+            receiver.answer(hooks[1].path, "status/500", "ok")
+            hooks[0].insert()
+            hooks[0].wait(1)
+            time.sleep(0.1)
+            hooks[1].insert()
+            first, second = hooks[1].wait(2)
+            late.append(second.t - first.t - 0.6)
+    print("late, s:", " ".join(f"{t:.3f}" for t in late))
+    assert statistics.median(late) < 0.4
 
 
 # ---- processes that are killed

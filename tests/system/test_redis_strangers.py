@@ -118,7 +118,7 @@ def nonsense(cluster, hook) -> list[list[str]]:
         ["ZADD", f"{top}:act", "0", "nojob", "1", long],
         ["ZADD", f"{top}:hold", "0", "zzz", "1", "lnobody", "2", "gnobody:x", "3", ""],
         ["ZADD", f"{top}:mk", "0", "x"],
-        ["HSET", f"{top}:meta", "due", "x", "len", "-5", "cap", "y", "paused", "z"],
+        ["HSET", f"{top}:meta", "due", "x", "len", "-5", "cap", "y", "gl", "z"],
         ["HSET", f"{top}:l:{hook.id}", "n", "x", "ls", "y", "lmt", "z", "pc", "-1"],
         ["HSET", f"{top}:j:nojob", "g", "nogroup"],
         ["LPUSH", f"{top}:rl:{hook.id}", "x"],

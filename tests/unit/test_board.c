@@ -197,7 +197,7 @@ static void child_killed_while_claiming_leaves_its_token(void **state)
     end_child(b, 0, child_at(b, 0, CLAIMING));
     assert_true(board_next_dead(b, 0, &dead));
     assert_string_equal(dead.token, TOKEN_A);
-    assert_false(dead.busy);
+    assert_false(dead.ran);
     assert_false(board_next_dead(b, dead.at + 1, &dead));
 }
 
@@ -209,7 +209,7 @@ static void child_killed_in_a_job_leaves_its_token(void **state)
     end_child(b, 1, child_at(b, 1, BUSY));
     assert_true(board_next_dead(b, 0, &dead));
     assert_string_equal(dead.token, TOKEN_B);
-    assert_true(dead.busy);
+    assert_true(dead.ran);
     board_freed(b, dead.at);
     assert_false(board_next_dead(b, 0, &dead));
 }
@@ -265,7 +265,7 @@ static void what_a_living_child_holds_can_be_seen(void **state)
     assert_true(board_next_live(b, 0, &held));
     assert_int_equal(held.at, 1);
     assert_string_equal(held.token, TOKEN_B);
-    assert_true(held.busy);
+    assert_true(held.ran);
     assert_false(board_next_live(b, 2, &held));
     board_idle(b, 1);
     assert_false(board_next_live(b, 0, &held));
@@ -285,7 +285,7 @@ static const char *held_by(bool (*next)(const struct board *b, int from,
     text[0] = '\0';
     for (int at = 0; next(b, at, &held); at = held.at + 1)
         n += (size_t)snprintf(text + n, sizeof text - n, "%.1s%s ", held.token,
-                              held.busy ? "!" : "");
+                              held.ran ? "!" : "");
     return text;
 }
 

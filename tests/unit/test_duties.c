@@ -113,14 +113,10 @@ static void settings_are_told_each_second(void **state)
 {
     (void)state;
     (void)run_due();
-    assert_int_equal(meta("paused"), 0);
     assert_int_equal(meta("max"), INDEX_JOBS_MAX);
     assert_int_equal(meta("cap"), 1);
     assert_int_equal(meta("gl"), 77);
     assert_int_equal(meta("gw"), WINDOW_MS + queue_slack_ms(mongod.conf));
-    world.view.queues[QUEUE_WEBHOOK].paused = true;
-    (void)duties_turn(&world.d, &world.in, world.now); /* at once */
-    assert_int_equal(meta("paused"), 1);
 }
 
 static void rows_are_brought_until_there_are_no_more(void **state)

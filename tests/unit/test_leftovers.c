@@ -119,8 +119,8 @@ static void one_that_only_claimed_is_no_death_in_a_job(void **state)
     assert_false(world.died);
 }
 
-/* It may be in flight in the index, and a request of it was sent. */
-static void finish_that_was_not_told_keeps_its_grant(void **state)
+/* It may be in flight in the index, and has run: it costs its grant. */
+static void finish_that_was_not_told_is_taken_for_one_that_ran(void **state)
 {
     struct fixture *f = *state;
 
@@ -253,7 +253,7 @@ int main(void)
         LEFT_CASE(nothing_to_do_is_for_ever),
         LEFT_CASE(given_back_at_once_and_twice_more),
         LEFT_CASE(one_that_only_claimed_is_no_death_in_a_job),
-        LEFT_CASE(finish_that_was_not_told_keeps_its_grant),
+        LEFT_CASE(finish_that_was_not_told_is_taken_for_one_that_ran),
         LEFT_CASE(both_tokens_of_one_death_are_given_back),
         LEFT_CASE(failure_is_repeated_until_it_is_done),
         LEFT_CASE(two_deaths_go_their_own_ways),

@@ -93,6 +93,25 @@ static void row_that_is_not_due_waits_in_the_index(void **state)
     assert_true(is_listed(c, id));
 }
 
+/* Who got one is busy, and the only one who knows when the next is due. */
+static void claim_tells_when_the_next_is_due(void **state)
+{
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct claim cl;
+    str id;
+
+    world_hook(c, &(struct hook){.n = 1});
+    id = world_put(c, &(struct put){.hook = 1, .n = 1});
+    coord_change(c, "_jobs", id.p,
+                 BCON_NEW("$set", "{", "runAt", "{", "$add", "[", "$$NOW",
+                          BCON_INT64(700), "]", "}", "}"));
+    world_none(c, &k); /* the index is told */
+    (void)world_put(c, &(struct put){.hook = 1, .n = 2});
+    cl = world_got(c, &k);
+    assert_in_range(cl.wait_ms, 1, 750);
+}
+
 /* It may be over at any time. */
 static void row_that_somebody_has_is_tried_again_within_a_second(void **state)
 {
@@ -350,6 +369,7 @@ int main(void)
         IN_REDIS(what_has_ended_is_passed_over_at_no_cost),
         IN_REDIS(many_that_have_ended_are_passed_over_in_some_claims),
         IN_REDIS(row_that_is_not_due_waits_in_the_index),
+        IN_REDIS(claim_tells_when_the_next_is_due),
         IN_REDIS(row_that_somebody_has_is_tried_again_within_a_second),
         IN_REDIS(older_row_that_the_index_lacks_comes_first),
         IN_REDIS(ids_that_no_row_can_have_are_removed),

@@ -2,6 +2,7 @@
  * totals */
 #include "lib/coord/queue.h"
 
+#include "lib/coord/board.h"
 #include "tests/unit/queue_paths.h"
 
 #define OTHER_ID "00000000000000bb"
@@ -127,6 +128,36 @@ static void second_thing_to_tell_pushes_the_first_one_out(void **state)
     assert_int_equal(world_flying(c, 1), 1);
     world_settled(c, &k);
     assert_int_equal(world_flying(c, 1), 0);
+}
+
+/* What was sent counts, whatever became of who sent it. */
+static void death_before_it_was_told_gives_no_grant_back(void **state)
+{
+    static const char token[] = "aaaaaaaaaaaaaaaaaaaaaaaa";
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    struct job_result r = world_done();
+    struct board *b = board_new(1);
+    struct board_dead dead;
+    struct claim cl;
+    int64_t n;
+
+    world_hook(c, &(struct hook){.n = 1, .limit = 1});
+    world_fill(c, (struct put){.hook = 1}, 0, 2);
+    board_begin(b, 0);
+    board_claiming(b, 0, token);
+    assert_int_equal(queue_claim(c, &k, token, &cl), CLAIM_GOT);
+    board_busy(b, 0);
+    world_finish(c, &k, &cl, &r);
+    board_untold(b, 0);
+    board_died(b, 0);
+    assert_true(board_next_dead(b, 0, &dead));
+    assert_int_equal(queue_recover(c, str_of(dead.token), dead.ran, &n), OK);
+    board_free(b);
+    assert_int_equal(world_flying(c, 1), 0);
+    assert_int_equal(world_grants(c, 1), 1);
+    k = world_worker();
+    world_none(c, &k);
 }
 
 static void data_set_that_is_another_by_now_is_told_nothing(void **state)
@@ -335,6 +366,7 @@ int main(void)
         IN_REDIS(replayed_row_for_which_there_is_no_room_is_left_to_the_sweep),
         IN_REDIS(test_of_a_webhook_is_listed_and_taken_out_at_once),
         IN_REDIS(second_thing_to_tell_pushes_the_first_one_out),
+        IN_REDIS(death_before_it_was_told_gives_no_grant_back),
         IN_REDIS(data_set_that_is_another_by_now_is_told_nothing),
         IN_REDIS(data_set_that_this_worker_does_not_know_gives_nothing),
         IN_REDIS(finish_does_not_need_redis),

@@ -346,21 +346,28 @@ static void fanout_is_refused_until_the_sweep_is_through(void **state)
     assert_true(stats.complete);
 }
 
-static void paused_queue_gives_nothing_and_is_told(void **state)
+/* Each lasts as long as it was to, whatever ends the other. */
+static void wait_that_was_asked_for_outlives_that_of_the_limit(void **state)
 {
-    struct index_meta m = {.paused = true, .cap = 9, .max = 9};
+    struct index_told t = index_told_of("a", "1", INDEX_RETRY);
+    int64_t left;
 
     (void)state;
-    PUT(.id = "a", .lim = "w");
-    PUT(.id = "b", .lim = "w");
+    for (int i = 0; i < 3; i++)
+        PUT(.id = (const char *[]){"a", "b", "c"}[i], .lim = "w", .ts = i,
+            .limit = 2);
     ASSERT_GOT(index_claim("1", NULL), "a");
-    index_settings(m);
-    ASSERT_NONE(index_claim("2", NULL));
-    assert_true(index_end_job("a", "1"));
-    m.paused = false;
-    index_settings(m);
-    assert_str(INDEX_ASK(STR("ZCARD"), STR("p:q:webhook:mk")), "1");
     ASSERT_GOT(index_claim("2", NULL), "b");
+    ASSERT_NONE(index_claim("3", NULL)); /* by its limit, for 600 s */
+    t.hold_ms = 60000;
+    assert_true(index_tell(&t));
+    t = index_told_of("b", "2", INDEX_BACK); /* a grant comes free */
+    assert_true(index_tell(&t));
+    ASSERT_NONE(index_claim("3", NULL));
+    assert_int_equal(index_subscriber(index_c, QUEUE_WEBHOOK, STR("w"),
+                                      INDEX_LIMIT, 9, INDEX_WINDOW_MS, &left),
+                     INDEX_DONE);
+    ASSERT_NONE(index_claim("3", NULL));
 }
 
 static bool take_marker(void)
@@ -440,7 +447,7 @@ int main(void)
         IN_INDEX(subscriber_is_held_as_told),
         IN_INDEX(lease_that_ended_frees_the_job),
         IN_INDEX(fanout_is_refused_until_the_sweep_is_through),
-        IN_INDEX(paused_queue_gives_nothing_and_is_told),
+        IN_INDEX(wait_that_was_asked_for_outlives_that_of_the_limit),
         IN_INDEX(marker_is_set_for_one_sleeper_at_a_time),
         IN_INDEX(what_waits_is_cancelled_what_runs_is_not),
     };

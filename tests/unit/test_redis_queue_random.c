@@ -169,8 +169,7 @@ static void do_cancel(void)
 
 static void do_meta(void)
 {
-    index_settings((struct index_meta){.paused = chance(6) == 0,
-                                       .cap = 2 + chance(2),
+    index_settings((struct index_meta){.cap = 2 + chance(2),
                                        .max = chance(3) ? 60 : 30,
                                        .limit_all = chance(3) ? 0 : 5,
                                        .window_ms = 20,
