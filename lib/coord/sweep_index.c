@@ -54,14 +54,14 @@ static enum err porter_init(struct porter *p, struct ctx *c, enum job_queue q)
     return err;
 }
 
-static void porter_done(struct porter *p)
+/* Once for each: when it is marked. */
+static void note_foreign(const struct porter *p)
 {
     if (p->foreign > 0)
         log_note(LOG_WARN, "queue.foreign",
                  "%u rows are not of our making: the index has no place for "
                  "them",
                  (unsigned)p->foreign);
-    bson_destroy(&p->taken);
 }
 
 static void take(struct porter *p, const bson_value_t *id)
@@ -307,7 +307,8 @@ enum err sweep_refill(struct ctx *c, enum job_queue q, ms young_ms,
     err = porter_init(&p, c, q);
     if (err == OK)
         err = refill(&p, young_ms, out);
-    porter_done(&p);
+    note_foreign(&p);
+    bson_destroy(&p.taken);
     return err;
 }
 
@@ -419,6 +420,6 @@ enum err sweep_overdue(struct ctx *c, enum job_queue q, struct sweep_walk *walk,
     if (err == OK)
         err = tell_late(&p, walk);
     *out_n = p.taken_n - p.foreign;
-    porter_done(&p);
+    bson_destroy(&p.taken);
     return err;
 }

@@ -124,7 +124,7 @@ static void rows_of_all_kinds_come_by_age(void **state)
         assert_str(queue_text(&row, "_id"), wanted[n].p);
     }
     assert_int_equal(n, 3);
-    porter_done(&p);
+    bson_destroy(&p.taken);
 }
 
 /* One that is disabled, or at its limit, may have more than all there is room
