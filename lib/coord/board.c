@@ -271,7 +271,7 @@ static bool next_held(const struct place *places, int n, int from,
             continue;
         look_into(&places[i], token);
         out->at = i;
-        out->busy = s == BUSY;
+        out->busy = s != CLAIMING; /* one not told yet has run, too */
         memcpy(out->token, token, sizeof token);
         out->token[sizeof token] = '\0';
         return true;

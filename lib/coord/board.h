@@ -78,7 +78,7 @@ void board_died(struct board *b, int slot);
 /* What a dead child may have held; two of them for one that left two tokens. */
 struct board_dead {
     int at;    /* its place, until board_freed() */
-    bool busy; /* it may have run the job: else it was claiming, or done */
+    bool busy; /* it may have run the job: else it was claiming */
     char token[ID_TOKEN_MAX];
 };
 /* The next one from place `from` on; false: none. */

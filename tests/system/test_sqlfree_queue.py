@@ -111,7 +111,9 @@ def test_misuse_is_named_and_exits_2(api, words, part):
 
 
 def test_a_fresh_database_has_an_empty_queue(servers):
-    with Instance(servers, web=None) as api:
+    with Instance(servers, web=None) as api, servers.client() as client:
+        jobs = client[api.database]["_jobs"]
+        wait_until("it is made", lambda: "claim_1" in jobs.index_information())
         got = figures(api)
         assert got.pop("PAUSED") == "no"
         assert set(got.values()) == {"0"}

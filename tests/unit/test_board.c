@@ -298,9 +298,9 @@ static void finish_not_told_keeps_its_token(void **state)
     board_busy(b, 0);
     board_untold(b, 0);
     assert_int_equal(board_busy_n(b), 0);
-    assert_string_equal(held_by(board_next_live, b), "a ");
+    assert_string_equal(held_by(board_next_live, b), "a! ");
     board_claiming(b, 0, TOKEN_B);
-    assert_string_equal(held_by(board_next_live, b), "b a ");
+    assert_string_equal(held_by(board_next_live, b), "b a! ");
     board_told(b, 0);
     board_busy(b, 0);
     assert_string_equal(held_by(board_next_live, b), "b! ");
@@ -319,7 +319,7 @@ static void both_tokens_of_a_dead_child_are_known(void **state)
     board_claiming(b, 1, TOKEN_B);
     board_busy(b, 1);
     board_died(b, 1);
-    assert_string_equal(held_by(board_next_dead, b), "b! a ");
+    assert_string_equal(held_by(board_next_dead, b), "b! a! ");
     assert_string_equal(held_by(board_next_live, b), "");
 }
 
@@ -332,10 +332,10 @@ static void idle_child_leaves_the_finish_that_is_not_told(void **state)
     board_busy(b, 1);
     board_untold(b, 1);
     board_died(b, 1);
-    assert_string_equal(held_by(board_next_dead, b), "a ");
+    assert_string_equal(held_by(board_next_dead, b), "a! ");
     board_begin(b, 1); /* the next child has told all of its own */
     board_died(b, 1);
-    assert_string_equal(held_by(board_next_dead, b), "a ");
+    assert_string_equal(held_by(board_next_dead, b), "a! ");
 }
 
 static void next_finish_takes_the_place(void **state)
@@ -347,7 +347,7 @@ static void next_finish_takes_the_place(void **state)
     board_untold(b, 0);
     board_claiming(b, 0, TOKEN_B);
     board_untold(b, 0);
-    assert_string_equal(held_by(board_next_live, b), "b ");
+    assert_string_equal(held_by(board_next_live, b), "b! ");
 }
 
 #define BOARD_CASE(test)                                                       \
