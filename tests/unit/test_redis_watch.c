@@ -184,6 +184,45 @@ static void refused_info_is_unfit_and_named(void **state)
     close_world(&o);
 }
 
+/* Else Redis would be of no use, to locks and to the queue. */
+static void strangers_index_of_locks_goes(void **state)
+{
+    struct world o;
+
+    (void)state;
+    open_world(&o);
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:l:idx"), STR("x")));
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:dataset"), STR("aa")));
+    assert_true(look(&o)->fit);
+    assert_int_equal(o.w.sight.locks, 0);
+    assert_string_equal(o.w.sight.held, "aa");
+    close_world(&o);
+}
+
+/* It was away for another reason before. */
+static void reason_that_changes_is_told(void **state)
+{
+    struct world o;
+    ms end = clock_boot_ms() + 10000;
+
+    (void)state;
+    open_world(&o);
+    assert_true(look(&o)->fit);
+    kill(redis.pid, SIGSTOP);
+    assert_false(look(&o)->answers);
+    assert_non_null(strstr(o.w.told, "in time"));
+    kill(redis.pid, SIGCONT);
+    redis_await(o.r);
+    redis_do(o.r, WORDS(STR("CONFIG"), STR("SET"), STR("requirepass"),
+                        STR("other")));
+    while (!strstr(o.w.told, "WRONGPASS")) {
+        assert_true(clock_boot_ms() < end);
+        assert_false(look(&o)->answers);
+        (void)poll(NULL, 0, 20);
+    }
+    close_world(&o);
+}
+
 static void replica_is_unfit(void **state)
 {
     struct world o;
@@ -254,6 +293,8 @@ int main(void)
         WITH_SERVER(evicting_policy_is_unfit_and_named),
         WITH_SERVER(restarted_server_is_asked_for_its_kind),
         WITH_SERVER(refused_info_is_unfit_and_named),
+        WITH_SERVER(reason_that_changes_is_told),
+        WITH_SERVER(strangers_index_of_locks_goes),
         WITH_SERVER(replica_is_unfit),
         WITH_SERVER(server_without_memory_is_unfit),
         WITH_SERVER(hung_server_takes_no_longer_than_the_look),
