@@ -63,8 +63,8 @@ BENCH := $(B)/tests/bench/trivial $(B)/tests/bench/loop \
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .SECONDARY:
-.PHONY: all setup run test lint format check mutants cases system frontends \
-	platform san fuzz bench clean help
+.PHONY: all setup run test lint format check mutants cases system acceptance \
+	frontends platform san fuzz bench clean help
 
 PROGRAMS := fcgi-app workers sqlfree
 all: $(PROGRAMS:%=$(B)/%) ## build the programs
@@ -172,6 +172,10 @@ cases: all ## the .case files through nginx and lighttpd
 
 system: all $(CLOCK) $(POST) ## servers killed, hung, cut: pytest on real ones
 	@$(PY) -m pytest -q -p no:cacheprovider $(SHARED) tests/system --ignore tests/system/test_cases.py
+
+acceptance: all ## ten instances and 100,000 deliveries; DELIVERIES=n
+	@DELIVERIES=$${DELIVERIES:-100000} $(PY) -m pytest -q -s \
+		-p no:cacheprovider tests/system/test_ten_instances.py
 
 frontends: all ## what web servers make of odd requests
 	@$(PY) -m pytest -q -p no:cacheprovider tests/frontends

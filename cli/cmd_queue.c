@@ -32,6 +32,15 @@ static void print_figures(const struct figures *f, bool paused)
            (long long)f->oldest_ms, paused ? "yes" : "no");
 }
 
+/* What only the index in Redis knows, as the leader counted it. */
+static void add_index(struct figures *f, const struct view_queue *q)
+{
+    if (!q->fresh)
+        return;
+    f->limited = q->figures.limited;
+    f->breakers = q->figures.breakers;
+}
+
 /* Counted now, whether anybody leads or not. */
 int cmd_queue_stats(struct ctx *c, const struct words *w)
 {
@@ -44,6 +53,7 @@ int cmd_queue_stats(struct ctx *c, const struct words *w)
     if (figures_count(c, QUEUE_WEBHOOK, &f) != OK ||
         view_read(c, STR(""), &view) != OK)
         return command_failed(c, w);
+    add_index(&f, &view.queues[QUEUE_WEBHOOK]);
     print_figures(&f, view.queues[QUEUE_WEBHOOK].paused);
     return fflush(stdout) != 0 ? PROGRAM_FAILED : PROGRAM_DONE;
 }

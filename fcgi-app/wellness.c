@@ -94,9 +94,11 @@ static void warn_of_stores(struct buf *b, const struct scene *s)
     if (s->refresh.locked_out)
         warn(b, "Access is on and nobody has a key: make one with `sqlfree "
                 "keys create`, or set JWT_SECRET or JWT_PUBLIC_KEY");
-    if (!wellness_has_redis(s))
+    if (!k->redis_seen)
         return;
-    if (!k->redis.fit)
+    if (!k->redis.answers)
+        warn(b, "Redis does not answer: %s", k->redis.reason);
+    else if (!k->redis.fit)
         warn(b, "Redis cannot be used: %s", k->redis.reason);
     else if (k->redis.evicts)
         warn(b, "Redis may evict keys: set maxmemory-policy to noeviction");

@@ -22,7 +22,7 @@ void index_row_project(bson_t *cmd)
     BCON_APPEND(cmd, "projection", "{", "lim", BCON_INT32(1), "g",
                 BCON_INT32(1), "cls", BCON_INT32(1), "ts", BCON_INT32(1), "ord",
                 BCON_INT32(1), "once", BCON_INT32(1), "runAt", BCON_INT32(1),
-                "lease.until", BCON_INT32(1), "}");
+                "lease.until", BCON_INT32(1), "enq", BCON_INT32(1), "}");
 }
 
 /* Of printable ASCII, as all ids of ours. */

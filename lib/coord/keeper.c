@@ -13,8 +13,9 @@
 
 enum {
     CALL_MS = 500,
-    SURE_MS = 400,  /* between two looks that see another id */
-    CLEAR_MAX = 500 /* keys of one call */
+    SURE_MS = 400,      /* between two looks that see another id */
+    CONTEST_MS = 60000, /* so soon nobody loses a data set by chance */
+    CLEAR_MAX = 500     /* keys of one call */
 };
 
 static const int64_t ahead_us = INT64_C(3600) * 1000000;
@@ -151,6 +152,17 @@ static enum keeper_verdict begin(struct turn *t, enum keeper_step step,
     return KEEPER_MORE;
 }
 
+/* Two that open it in turn never end, and drop each other's locks. */
+static void note_contest(const struct turn *t)
+{
+    if (t->k->changed_boot > 0 &&
+        clock_boot_ms() - t->k->changed_boot < CONTEST_MS)
+        log_note(LOG_WARN, "dataset.contested",
+                 "somebody else opens what lies under %s: in this Redis: give "
+                 "each deployment a REDIS_KEY_PREFIX of its own",
+                 t->w->conf->redis_key_prefix);
+}
+
 static enum keeper_verdict watch_redis(struct turn *t)
 {
     const struct redis_sight *s = &t->w->sight;
@@ -177,6 +189,7 @@ static enum keeper_verdict watch_redis(struct turn *t)
         k->differs_since = s->boot;
     if (s->boot - k->differs_since < SURE_MS)
         return KEEPER_IDLE;
+    note_contest(t);
     return begin(t, KEEPER_NAME, "Redis holds another data set");
 }
 

@@ -18,7 +18,7 @@ void queue_list_job(struct ctx *c, enum job_queue q, const struct index_job *j)
     enum index_seat seat;
 
     if (in_use(c))
-        (void)index_enqueue(c, q, INDEX_BY_SWEEP, j, 1, &seat);
+        (void)index_enqueue(c, q, INDEX_AT_ONCE, j, 1, &seat);
 }
 
 void queue_list_row(struct ctx *c, enum job_queue q, const struct subs *subs,

@@ -212,6 +212,9 @@ enum index_result index_enqueue(struct ctx *c, enum job_queue q,
                                 const struct index_job *jobs, size_t n,
                                 enum index_seat *seats)
 {
+    static const char *const sources[] = {[INDEX_BY_FANOUT] = "fanout",
+                                          [INDEX_BY_SWEEP] = "sweep",
+                                          [INDEX_AT_ONCE] = "now"};
     struct call k;
     struct rds_reply reply;
     enum index_result result;
@@ -220,7 +223,7 @@ enum index_result index_enqueue(struct ctx *c, enum job_queue q,
     if (!may_call(c) ||
         !begin(&k, c, q, LUA_QUEUE_ENQUEUE, HEAD_ARGS + 1 + n * JOB_ARGS))
         return INDEX_AWAY;
-    add(&k, by == INDEX_BY_FANOUT ? STR("fanout") : STR("sweep"));
+    add(&k, str_of(sources[by]));
     for (size_t i = 0; i < n; i++)
         add_job(&k, &jobs[i]);
     result = run(&k, &reply);

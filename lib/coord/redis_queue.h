@@ -47,7 +47,8 @@ enum index_seat {
 
 enum index_source {
     INDEX_BY_FANOUT, /* refused while the index spills */
-    INDEX_BY_SWEEP   /* oldest first */
+    INDEX_BY_SWEEP,  /* oldest first */
+    INDEX_AT_ONCE    /* few, which others wait for: also into a full index */
 };
 
 enum {

@@ -157,19 +157,24 @@ static void see(struct redis_watch *w, struct ctx *c, ms deadline,
 static void tell_sight(struct redis_watch *w, const struct redis_sight *was)
 {
     const struct redis_sight *s = &w->sight;
-    bool first = was->boot == 0;
+    bool turned = was->boot == 0 || s->answers != was->answers;
 
-    if (s->answers && (first || !was->answers))
+    if (s->answers && turned)
         log_note(LOG_INFO, "redis.up", "Redis answers");
-    if (!s->answers && (first || was->answers))
-        log_note(LOG_WARN, "redis.down", "Redis does not answer: %s",
-                 s->reason);
-    if (s->answers && s->fit)
+    if (s->answers && s->fit) {
         w->told[0] = '\0';
-    if (!s->answers || s->fit || strcmp(s->reason, w->told) == 0)
+        return;
+    }
+    /* one that is away may come back with another password */
+    if ((s->answers || !turned) && strcmp(s->reason, w->told) == 0)
         return;
     snprintf(w->told, sizeof w->told, "%s", s->reason);
-    log_note(LOG_WARN, "redis.unfit", "Redis cannot be used: %s", s->reason);
+    if (s->answers)
+        log_note(LOG_WARN, "redis.unfit", "Redis cannot be used: %s",
+                 s->reason);
+    else
+        log_note(LOG_WARN, "redis.down", "Redis does not answer: %s",
+                 s->reason);
 }
 
 static const char *away_reason(const struct redis_watch *w,

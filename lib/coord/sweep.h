@@ -20,7 +20,8 @@ MUST_CHECK enum err sweep_dead(struct ctx *c, enum job_queue q, int64_t most,
 /* ---- what the index (c->index) does not know (sweep_index.c) */
 
 enum {
-    SWEEP_YOUNG_MS = 2000 /* so old a row is known to whoever made it */
+    SWEEP_YOUNG_MS = 2000, /* so old a row is known to whoever made it */
+    SWEEP_SHARE = 50
 };
 
 struct sweep_told {
@@ -30,10 +31,11 @@ struct sweep_told {
 };
 /*
  * Open rows, young_ms old, that the index was not told of (another `enq`, or
- * none): it is told, those without `enq` first, each kind by age, and they are
- * marked. Rows with a live lease come too, and may run after it. A full index,
- * or one that does not answer, ends the slice: what it did not take is not
- * marked.
+ * none): it is told, the oldest first, and they are marked. Rows with a live
+ * lease come too, and may run after it. A full index, or one that does not
+ * answer, ends the slice: what it did not take is not marked. A full one takes
+ * the first SWEEP_SHARE rows of each subscriber all the same, of some
+ * subscribers a call: one that has to wait does not stop the others.
  */
 MUST_CHECK enum err sweep_refill(struct ctx *c, enum job_queue q, ms young_ms,
                                  struct sweep_told *out);

@@ -1,8 +1,9 @@
 /*
  * sweep_index - rows that the index in Redis has to be told of (see sweep.h)
  *
- * By enq_1 those of another data set or none; by due_1 and lease_1 those that
- * should have run long ago. A slice reads at most 500 of them, calls the index
+ * By enq_1 those of another data set or none; by claim_1 the first of each
+ * subscriber while the index is full; by due_1 and lease_1 those that should
+ * have run long ago. A slice reads at most 500 of them, calls the index
  * for 50 at a time, and marks what it took in one command. A Redis that hangs
  * costs a slice half a second.
  */
@@ -15,6 +16,8 @@
 enum {
     SLICE_ROWS = 500,
     REDIS_MS = 500, /* of waiting for Redis in a slice */
+    KINDS_MAX = 30, /* values of `enq` that are told apart in a slice */
+    SHARERS = 20,   /* subscribers that a slice looks at */
     OVERDUE_MS = 30000,
     FUTURE_MS = 60000 /* more than clocks differ by */
 };
@@ -24,11 +27,12 @@ struct porter {
     struct ctx *c;
     enum job_queue queue;
     const struct subs *subs;
-    ms now;       /* the server's */
-    ms end;       /* of waiting for Redis */
+    ms now; /* the server's */
+    ms end; /* of waiting for Redis */
+    enum index_source by;
     bson_t taken; /* array of _id */
     uint32_t taken_n;
-    uint32_t foreign;
+    uint32_t marked, foreign;
     bool full, away;
     struct index_job jobs[INDEX_ENQUEUE_MAX];
     size_t n;
@@ -42,21 +46,22 @@ static enum err porter_init(struct porter *p, struct ctx *c, enum job_queue q)
     p->queue = q;
     p->now = clock_server_ms();
     p->end = clock_mono_ms() + REDIS_MS;
-    p->taken_n = p->foreign = 0;
+    p->by = INDEX_BY_SWEEP;
+    p->taken_n = p->marked = p->foreign = 0;
     p->n = 0;
     p->full = p->away = false;
     bson_init(&p->taken);
     return err;
 }
 
-static void porter_done(struct porter *p)
+/* Once for each: when it is marked. */
+static void note_foreign(const struct porter *p)
 {
     if (p->foreign > 0)
         log_note(LOG_WARN, "queue.foreign",
                  "%u rows are not of our making: the index has no place for "
                  "them",
                  (unsigned)p->foreign);
-    bson_destroy(&p->taken);
 }
 
 static void take(struct porter *p, const bson_value_t *id)
@@ -80,8 +85,8 @@ static void deliver(struct porter *p)
         return;
     p->c->deadline = p->end < was ? p->end : was;
     p->away =
-        p->c->deadline <= now || index_enqueue(p->c, p->queue, INDEX_BY_SWEEP,
-                                               p->jobs, n, seats) != INDEX_DONE;
+        p->c->deadline <= now ||
+        index_enqueue(p->c, p->queue, p->by, p->jobs, n, seats) != INDEX_DONE;
     p->c->deadline = was;
     for (size_t i = 0; i < n && !p->away; i++) {
         bson_value_t id = {.value_type = BSON_TYPE_UTF8};
@@ -110,6 +115,30 @@ static void add(struct porter *p, const bson_t *row)
     }
 }
 
+/* Of open rows. */
+static enum err read_values(struct porter *p, const char *member,
+                            bson_t *out_values)
+{
+    bson_t *cmd = mongo_bson(p->c), *reply;
+    enum err err;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(cmd, "distinct", QUEUE_JOBS, "key", BCON_UTF8(member), "query",
+                "{", "q", BCON_UTF8(job_queue_name(p->queue)), "open",
+                BCON_BOOL(true), "}");
+    err = mongo_read(p->c, cmd, &reply);
+    if (err == OK && !mongo_reply_doc(reply, "values", out_values))
+        err = ctx_fail(p->c, ERR_INTERNAL, "The queue could not be read");
+    return err;
+}
+
+static bool is_index(const struct porter *p, const bson_iter_t *it)
+{
+    return BSON_ITER_HOLDS_UTF8(it) &&
+           strcmp(bson_iter_utf8(it, NULL), p->c->index) == 0;
+}
+
 /* ---- what the index was not told of */
 
 /* What is no date, or says it is of the future, is no young one. */
@@ -121,20 +150,44 @@ static void append_young(bson_t *filter, const struct porter *p, ms young_ms)
                     BCON_DATE_TIME(p->now + FUTURE_MS), "}", "}");
 }
 
+/* None, or another data set: named one by one, so that all of them come sorted
+ * from their index. What is no text nobody of ours wrote: the safety net has
+ * it. */
+static enum err read_kinds(struct porter *p, bson_t *out)
+{
+    char number[16];
+    const char *key;
+    bson_t values;
+    bson_iter_t it;
+    uint32_t n = 1;
+    enum err err = read_values(p, "enq", &values);
+
+    BSON_APPEND_NULL(out, "0");
+    if (err || !bson_iter_init(&it, &values))
+        return err;
+    while (n <= KINDS_MAX && bson_iter_next(&it)) {
+        if (!BSON_ITER_HOLDS_UTF8(&it) || is_index(p, &it))
+            continue;
+        bson_uint32_to_string(n++, &key, number, sizeof number);
+        bson_append_iter(out, key, -1, &it);
+    }
+    return OK;
+}
+
 static enum err read_unknown(struct porter *p, ms young_ms, bson_t *out_rows)
 {
     bson_t *cmd = mongo_bson(p->c), *reply, filter = BSON_INITIALIZER;
-    enum err err;
+    bson_t *kinds = mongo_bson(p->c);
+    enum err err = cmd && kinds ? read_kinds(p, kinds) : ERR_OVERLOADED;
 
-    if (!cmd)
-        return ERR_OVERLOADED;
+    if (err)
+        return err;
     BCON_APPEND(&filter, "q", BCON_UTF8(job_queue_name(p->queue)), "open",
-                BCON_BOOL(true), "enq", "{", "$ne", BCON_UTF8(p->c->index),
-                "}");
+                BCON_BOOL(true), "enq", "{", "$in", BCON_ARRAY(kinds), "}");
     append_young(&filter, p, young_ms);
     BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(&filter),
-                "sort", "{", "enq", BCON_INT32(1), "ts", BCON_INT32(1), "}",
-                "limit", BCON_INT32(SLICE_ROWS), "hint", "enq_1", "batchSize",
+                "sort", "{", "ts", BCON_INT32(1), "}", "limit",
+                BCON_INT32(SLICE_ROWS), "hint", "enq_1", "batchSize",
                 BCON_INT32(SLICE_ROWS), "singleBatch", BCON_BOOL(true));
     bson_destroy(&filter);
     index_row_project(cmd);
@@ -150,13 +203,68 @@ static enum err mark(struct porter *p)
 {
     bson_t *cmd = mongo_bson(p->c), *reply;
 
+    if (p->taken_n == 0)
+        return OK;
     if (!cmd)
         return ERR_OVERLOADED;
     BCON_APPEND(cmd, "update", QUEUE_JOBS, "updates", "[", "{", "q", "{", "_id",
                 "{", "$in", BCON_ARRAY(&p->taken), "}", "open", BCON_BOOL(true),
                 "}", "u", "{", "$set", "{", "enq", BCON_UTF8(p->c->index), "}",
                 "}", "multi", BCON_BOOL(true), "}", "]");
+    p->marked += p->taken_n;
+    p->taken_n = 0;
+    bson_reinit(&p->taken);
     return queue_write(p->c, cmd, &reply);
+}
+
+/* ---- a full index */
+
+static enum err add_first(struct porter *p, const bson_iter_t *lim)
+{
+    bson_t *cmd = mongo_bson(p->c), *reply, filter = BSON_INITIALIZER;
+    bson_t rows, row;
+    bson_iter_t it, enq;
+    enum err err;
+
+    if (!cmd)
+        return ERR_OVERLOADED;
+    BCON_APPEND(&filter, "q", BCON_UTF8(job_queue_name(p->queue)), "open",
+                BCON_BOOL(true));
+    bson_append_iter(&filter, "lim", -1, lim);
+    BCON_APPEND(cmd, "find", QUEUE_JOBS, "filter", BCON_DOCUMENT(&filter),
+                "sort", "{", "cls", BCON_INT32(1), "runAt", BCON_INT32(1), "}",
+                "limit", BCON_INT32(SWEEP_SHARE), "hint", "claim_1",
+                "batchSize", BCON_INT32(SWEEP_SHARE), "singleBatch",
+                BCON_BOOL(true));
+    bson_destroy(&filter);
+    index_row_project(cmd);
+    err = mongo_read(p->c, cmd, &reply);
+    if (err || !mongo_reply_rows(reply, &rows) || !bson_iter_init(&it, &rows))
+        return err;
+    while (mongo_next_doc(&it, &row))
+        if (!bson_iter_init_find(&enq, &row, "enq") || !is_index(p, &enq))
+            add(p, &row);
+    return OK;
+}
+
+/* One that is disabled, or at its limit, may have more rows than there is room
+ * for. Of all subscribers some are looked at, other ones each second. */
+static enum err share(struct porter *p)
+{
+    bson_t lims;
+    bson_iter_t it;
+    enum err err = read_values(p, "lim", &lims);
+    int n = err ? 0 : (int)bson_count_keys(&lims), first, i = 0;
+
+    if (n == 0 || !bson_iter_init(&it, &lims))
+        return err;
+    first = (int)(p->now / 1000 * SHARERS % n);
+    p->by = INDEX_AT_ONCE;
+    while (err == OK && !p->away && bson_iter_next(&it))
+        if ((i++ + n - first) % n < SHARERS && BSON_ITER_HOLDS_UTF8(&it))
+            err = add_first(p, &it);
+    deliver(p);
+    return err ? err : mark(p);
 }
 
 static enum err refill(struct porter *p, ms young_ms, struct sweep_told *out)
@@ -176,11 +284,12 @@ static enum err refill(struct porter *p, ms young_ms, struct sweep_told *out)
     }
     if (!p->full)
         deliver(p);
-    if (p->taken_n > 0)
-        err = mark(p);
+    err = mark(p);
+    if (err == OK && p->full && !p->away)
+        err = share(p);
     if (err)
         return err;
-    out->n = p->taken_n - p->foreign;
+    out->n = p->marked - p->foreign;
     out->more = read == SLICE_ROWS && !p->full && !p->away;
     out->over = read < SLICE_ROWS && !p->full && !p->away;
     return OK;
@@ -198,7 +307,8 @@ enum err sweep_refill(struct ctx *c, enum job_queue q, ms young_ms,
     err = porter_init(&p, c, q);
     if (err == OK)
         err = refill(&p, young_ms, out);
-    porter_done(&p);
+    note_foreign(&p);
+    bson_destroy(&p.taken);
     return err;
 }
 
@@ -310,6 +420,6 @@ enum err sweep_overdue(struct ctx *c, enum job_queue q, struct sweep_walk *walk,
     if (err == OK)
         err = tell_late(&p, walk);
     *out_n = p.taken_n - p.foreign;
-    porter_done(&p);
+    bson_destroy(&p.taken);
     return err;
 }

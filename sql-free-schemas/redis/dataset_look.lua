@@ -4,12 +4,15 @@
 -- gives the data set or '' ('?': none that could be ours), last fence, greatest
 -- one allowed (0: none), time in us and what fences are ahead of it, locks
 -- held, entries that have ended, locks of the instance among the 1,000 that end
--- first
+-- first; an index that is no set of ours goes, as it refuses every lock
 -- needs no id; refused without memory, when no lock can be had either
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
 local now = (us - us % 1000) / 1000
 local own = redis.call('MGET', KEYS[1], KEYS[3], KEYS[4], KEYS[5])
+if type(redis.pcall('ZCARD', KEYS[2])) == 'table' then
+    redis.call('UNLINK', KEYS[2])
+end
 local ended = redis.call('ZCOUNT', KEYS[2], '-inf', now - 1)
 local all = redis.call('ZCARD', KEYS[2])
 local names = redis.call('ZRANGE', KEYS[2], ended, ended + 999)

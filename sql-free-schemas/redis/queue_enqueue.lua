@@ -1,7 +1,7 @@
 #!lua
 -- queue_enqueue  KEYS: dataset, meta
--- ARGV: dataset id, T, fanout | sweep, then of each job (at most 50): id,
--- subscriber, group, sc, order number or '', delay ms, once (1 or ''), limit,
+-- ARGV: dataset id, T, fanout | sweep | now (room or not), then of each job (at
+-- most 50): id, subscriber, group, sc, order number or '', delay ms, once (1 or ''), limit,
 -- window
 -- gives a letter for each: N new, K known, F full; or DATASET
 -- include queue.inc.lua
@@ -14,6 +14,7 @@ end
 if spill and ARGV[3] == 'fanout' then
     return save({('F'):rep((#ARGV - 3) / 9)})
 end
+if ARGV[3] == 'now' then room = NEVER end
 
 -- A place for one that has none; gives 1 unless it was there.
 local function place(id, j, s, delay)

@@ -4,7 +4,7 @@ and jobs that come, held against a script that does nothing."""
 from __future__ import annotations
 
 from cluster import BARE
-from load import Program, Side
+from load import Program, Side, Slice
 from rows import Level, Ratio, Row, faster
 from world import PROGRAMS, World
 
@@ -43,6 +43,15 @@ def index(world: World) -> list[Side]:
     ]
 
 
+def busier(a: Slice, b: Slice) -> float:
+    """Redis is one thread: what it cannot do faster is what it is busy with."""
+    return a.cpu["redis"] / b.cpu["redis"]
+
+
+def redis_us(s: Slice) -> float:
+    return s.cpu["redis"]
+
+
 ONE, FIVE, STEP, ORDERED, MANY, SINGLE = range(6)
 
 INDEX = Row(
@@ -62,6 +71,15 @@ INDEX = Row(
             0.1,
             True,
             sides=(ORDERED, FIVE),
+        ),
+        Ratio(
+            "finish and claim; EVALSHA, CPU of Redis",
+            busier,
+            8.3,
+            False,
+            redis_us,
+            "us",
+            (STEP, FIVE),
         ),
         Level(
             "p99 of finish and claim", lambda s: s.p99_ms, 2, False, "ms", side=STEP

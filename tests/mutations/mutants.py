@@ -277,6 +277,27 @@ MUTANTS = [
         "test_sweep_index",
     ),
     Mutant(
+        "who fills the index stops the others",
+        COORD + "sweep_index.c",
+        "if (err == OK && p->full && !p->away)",
+        "if (0 && err == OK && p->full && !p->away)",
+        "test_sweep_index",
+    ),
+    Mutant(
+        "rows that were lost come behind new ones",
+        COORD + "sweep_index.c",
+        """"sort", "{", "ts", BCON_INT32(1)""",
+        """"sort", "{", "enq", BCON_INT32(1), "ts", BCON_INT32(1)""",
+        "test_sweep_index",
+    ),
+    Mutant(
+        "a full index has no room for what a group waits for",
+        LUA + "queue_enqueue.lua",
+        "if ARGV[3] == 'now' then room = NEVER end",
+        "",
+        "test_queue_index",
+    ),
+    Mutant(
         "row marked of which the index was not told",
         COORD + "sweep_index.c",
         "for (size_t i = 0; i < n && !p->away; i++)",

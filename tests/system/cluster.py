@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from servers import (  # noqa: F401: the tests find them here
     proc_text,
     wait_until,
 )
+from standstill import lately, took
 
 APP = ROOT / "build" / MODE / "fcgi-app"
 WORKERS = ROOT / "build" / MODE / "workers"
@@ -178,7 +180,12 @@ class Instance:
         conf.write_text(text)
         argv[0] = shutil.which(argv[0], path=PATH)
         assert argv[0], f"{self.web_name} is not installed"
-        self.web = Process(self.folder, self.web_name, argv)
+        self.web = web = Process(self.folder, self.web_name, argv)
+        wait_until(
+            f"{self.web_name} listens",
+            lambda: can_connect(self.port) or not web.running(),
+            60,
+        )
 
     def wait_ready(self, seconds: float = 20) -> None:
         probe = self.env.get("MOUNT_PREFIX", "")
@@ -250,15 +257,21 @@ class Instance:
             return read_all(s)
 
     def cli(self, *words) -> subprocess.CompletedProcess:
-        """sqlfree with this instance's settings."""
-        return subprocess.run(
-            [CLI, *words],
-            env=self.env,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        """sqlfree with this instance's settings. To who is not run for half a
+        second a server is away: then it is asked once more."""
+        begun = time.monotonic()
+        while True:
+            done = subprocess.run(
+                [CLI, *words],
+                env=self.env,
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            away = "UNAVAILABLE" in done.stderr and lately()
+            if not away or took(begun) > 10:
+                return done
 
     def events(self, of: Process | None = None) -> list[dict]:
         """The log lines that are JSON objects: of the app, or of another."""

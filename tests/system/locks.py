@@ -5,13 +5,14 @@ contract: acquire(api, "k", ttlMs=1000, waitMs=500, owner="me")."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from pymongo.errors import DuplicateKeyError
 
 from cluster import Instance, Reply, wait_until
+from standstill import lately, took
 
 PATH = "/api/cluster/locks"
 
@@ -21,26 +22,38 @@ def wait_granted(api: Instance, seconds: float = 60) -> None:
     wait_until("locks can be had", lambda: listing(api).status == 200, seconds)
 
 
+def patient(ask: Callable[[], Reply]) -> Reply:
+    """503 says that the home of the locks is away. To who is not run for half
+    a second it is, so then it is asked once more."""
+    begun = time.monotonic()
+    while True:
+        reply = ask()
+        if reply.status != 503 or not lately() or took(begun) > 10:
+            return reply
+        time.sleep(0.1)
+
+
 def acquire(api: Instance, key: str, on=None, **body) -> Reply:
-    return api.post(PATH, {"key": key, **body}, on=on)
+    return patient(lambda: api.post(PATH, {"key": key, **body}, on=on))
 
 
 def renew(api: Instance, key: str, token: str, ttlMs: int, on=None) -> Reply:
     body = {"token": token, "ttlMs": ttlMs}
-    return api.send("PUT", f"{PATH}/{quote(key, safe='')}", body, on=on)
+    target = f"{PATH}/{quote(key, safe='')}"
+    return patient(lambda: api.send("PUT", target, body, on=on))
 
 
 def release(api: Instance, key: str, token: str, on=None) -> Reply:
     target = f"{PATH}/{quote(key, safe='')}"
-    return api.send("DELETE", target, {"token": token}, on=on)
+    return patient(lambda: api.send("DELETE", target, {"token": token}, on=on))
 
 
 def listing(api: Instance, on=None) -> Reply:
-    return api.get(PATH, on=on)
+    return patient(lambda: api.get(PATH, on=on))
 
 
 def cleanup(api: Instance, on=None) -> Reply:
-    return api.post(f"{PATH}/cleanup", {}, on=on)
+    return patient(lambda: api.post(f"{PATH}/cleanup", {}, on=on))
 
 
 @dataclass

@@ -47,7 +47,6 @@ def check_path(servers: Servers, db, path: str, always: bool = True) -> None:
     started = db["_jobs"].find_one({"starts": {"$gt": 0}})
     charged = db["_limits"].find_one({"grants.0": {"$exists": True}})
     if path == "mongodb":
-        assert charged or not started
         told = db["_jobs"].find_one({"enq": {"$exists": True}})
         assert not told, f"without Redis no index knows: {told}"
         return

@@ -5,6 +5,7 @@ in a folder of its own, ended by its process id."""
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pymongo
 
+from standstill import took
+
 ROOT = Path(__file__).resolve().parents[2]
 MODE = os.environ.get("MODE", "release")
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -25,20 +28,59 @@ PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 BARE = {"PATH": PATH, "MONGOC_DISABLE_SHM": "1"}
 
 
+class Ports:
+    """Free ports, each given once. What the kernel calls free it gives to the
+    next who asks, or to a connection, while the server that is to listen there
+    starts: so they are below those that the kernel gives, in a block that no
+    other process of tests has as long as this one lives."""
+
+    FIRST, BLOCK, BLOCKS = 15000, 200, 80
+
+    def __init__(self) -> None:
+        self.name = socket.socket(socket.AF_UNIX)
+        self.ports: list[int] = []
+
+    def _reserve(self) -> None:
+        for block in random.sample(range(self.BLOCKS), self.BLOCKS):
+            try:
+                self.name.bind(f"\0sql-free test ports {block}")
+            except OSError:
+                continue
+            first = self.FIRST + block * self.BLOCK
+            self.ports = list(range(first, first + self.BLOCK))
+            return
+        raise AssertionError("no block of ports is free")
+
+    def take(self) -> int:
+        if not self.ports:
+            self._reserve()
+        for _ in range(self.BLOCK):
+            port = self.ports.pop(0)
+            self.ports.append(port)  # the last to be given again
+            with socket.socket() as s:
+                try:
+                    s.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
+        raise AssertionError("no port is free")
+
+
+_ports = Ports()
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return _ports.take()
 
 
 def wait_until(what: str, check: Callable, seconds: float = 20):
     """The first true value of check(); AssertionError after the time."""
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         value = check()
         if value:
             return value
-        if time.monotonic() > end:
+        if took(begun) > seconds:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.02)
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from cluster import Instance, wait_until
+from standstill import took
 
 QUICK = {
     "DB_SERVER_SELECTION_TIMEOUT_MS": 1000,
@@ -43,7 +44,7 @@ def test_killed_child_is_replaced_within_a_second(api):
     os.kill(child, signal.SIGKILL)
     begun = time.monotonic()
     wait_until("a new child answers", lambda: works(api), 5)
-    assert time.monotonic() - begun < 2
+    assert took(begun) < 2
     assert api.app.children() != [child]
     assert api.app.running()
 
@@ -74,12 +75,12 @@ def test_mongodb_stopped_and_started(own, api):
         reply = api.get("/api/db/a/k")
         assert (reply.status, reply.code()) == (503, "DB_UNAVAILABLE")
         assert reply.headers["Retry-After"] == "5"
-        assert time.monotonic() - begun < 8
+        assert took(begun) < 8
         mongodb_is(api, "disconnected")
         begun = time.monotonic()
         reply = api.post("/api/db/a", {"n": 2})
         assert (reply.status, reply.code()) == (503, "DB_UNAVAILABLE")
-        assert time.monotonic() - begun < 1, "known to be away: at once"
+        assert took(begun) < 1, "known to be away: at once"
         reply = api.get("/api/management/health")
         assert (reply.status, reply.code()) == (503, "DB_UNAVAILABLE")
         assert reply.json()["status"] == "unhealthy"
@@ -113,10 +114,10 @@ def test_mongodb_hung(own, api):
         reply = api.get("/api/db/a/k")
         assert reply.status in (503, 504)
         assert reply.code() in ("DB_UNAVAILABLE", "TIME_LIMIT")
-        assert time.monotonic() - begun < 9
+        assert took(begun) < 9
         begun = time.monotonic()
         assert api.get("/health").status == 200
-        assert time.monotonic() - begun < 1, "health does no I/O"
+        assert took(begun) < 1, "health does no I/O"
     finally:
         own.mongod.signal(signal.SIGCONT)
     wait_until("documents are served", lambda: works(api), 20)
@@ -148,7 +149,7 @@ def test_health_answers_when_all_threads_wait(own):
                 waiting.append(c)
             begun = time.monotonic()
             assert api.get("/health").status == 200
-            assert time.monotonic() - begun < 3
+            assert took(begun) < 3
             replies = [c.getresponse() for c in waiting]
             assert {r.status for r in replies} <= {200, 503, 504}
         finally:

@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 
 from index import Index, check_complete, check_index, check_index_empty, read_index
+from paths import check_path
 
 
 def job(m: str = "w", g: str = "w") -> dict:
@@ -106,3 +107,20 @@ def test_it_is_read_as_it_is(servers):
     want.delayed, want.active, want.meta = {"c": "2"}, {}, {"cap": "2"}
     assert index == want
     assert read_index(servers, "nobody") == Index()
+
+
+def test_another_path_is_seen(servers):
+    with servers.client() as client:
+        db = client["pathless"]
+        check_path(servers, db, "redis")
+        check_path(servers, db, "mongodb")
+        db["_jobs"].insert_one({"starts": 1, "enq": "x"})
+        for path in ("redis", "mongodb"):  # not in the index; known to one
+            with pytest.raises(AssertionError):
+                check_path(servers, db, path)
+        servers.redis_cli("HSET", "pathless:q:webhook:l:w", "ls", "1")
+        check_path(servers, db, "redis")
+        db["_limits"].insert_one({"grants": [1]})
+        with pytest.raises(AssertionError):
+            check_path(servers, db, "redis")
+        check_path(servers, db, "redis", always=False)

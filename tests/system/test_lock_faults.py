@@ -30,6 +30,7 @@ from locks import (
     take,
     wait_granted,
 )
+from standstill import took
 
 STRANGER = "q1w2e3r4t5y6u7i8o9p0a1s2"
 TTL = 800  # ms, of the clients' locks
@@ -202,8 +203,7 @@ def again(capsys, clients: Clients, since: float | None = None) -> None:
     """Locks are granted soon after the end of a fault."""
     since = since or time.monotonic()
     clients.granted(1)
-    took = told(capsys, "granted after", time.monotonic() - since)
-    assert took < AGAIN
+    assert told(capsys, "granted after", took(since)) < AGAIN
     clients.granted()
 
 

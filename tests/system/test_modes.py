@@ -57,6 +57,12 @@ def test_redis_back_with_its_data_is_the_same_data_set(one, own):
     assert one.dataset() == one.held() == before
 
 
+def test_two_deployments_under_one_prefix_are_told(one, own):
+    with Workers(own, REDIS_KEY_PREFIX=one.database):
+        wait_until("it is told", lambda: one.has_event("dataset.contested"), 60)
+    one.wait_mode("cluster")
+
+
 def test_hung_redis_degrades_and_wakes(one, own):
     before = one.dataset()
     own.redis.signal(signal.SIGSTOP)

@@ -16,6 +16,7 @@ from receiver import Receiver
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from cluster import BARE, CLI, MODE, ROOT, Instance, Process, free_port, wait_until
+from standstill import took
 
 POST = ROOT / "build" / MODE / "tests" / "post"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -277,7 +278,7 @@ def test_listen_serves_others_while_some_stall(tmp_path):
             s.sendall(b"POST / HTTP/1.1\r\nContent-Le")
         start = time.monotonic()
         assert on.send(BODY, SECRET) == 200
-        assert time.monotonic() - start < 2
+        assert took(start) < 2
         for s in stalled:
             s.close()
 
@@ -353,7 +354,7 @@ def test_listen_goes_on_while_the_database_is_away(tmp_path):
             assert on.last().startswith("not checked: the database is away")
         start = time.monotonic()
         assert on.send(BODY, SECRET, X_Webhook_ID="6" * 24) == 200
-        assert time.monotonic() - start < 1
+        assert took(start) < 1
 
 
 @pytest.mark.parametrize(

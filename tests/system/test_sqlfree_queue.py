@@ -47,6 +47,15 @@ def test_pause_and_resume(api):
     assert figures(api)["PAUSED"] == "no"
 
 
+def test_what_only_the_index_knows_is_counted(servers, receiver, collection):
+    with Instance(servers, workers=True, **LOOPBACK) as api:
+        wait_until("it is in use", lambda: queue(api)["mode"] == "cluster")
+        limit = {"maxRequestsPerMinute": 1}
+        register(api, receiver.url("/ok"), collection, rateLimit=limit)
+        fire(api, collection, 3)
+        wait_until("one is limited", lambda: figures(api)["LIMITED"] == "1")
+
+
 def test_dead_letters_are_listed_and_replayed(api, receiver, collection):
     path = f"/{collection}"
     receiver.answer(path, "status/500")
@@ -102,7 +111,9 @@ def test_misuse_is_named_and_exits_2(api, words, part):
 
 
 def test_a_fresh_database_has_an_empty_queue(servers):
-    with Instance(servers, web=None) as api:
+    with Instance(servers, web=None) as api, servers.client() as client:
+        jobs = client[api.database]["_jobs"]
+        wait_until("it is made", lambda: "claim_1" in jobs.index_information())
         got = figures(api)
         assert got.pop("PAUSED") == "no"
         assert set(got.values()) == {"0"}

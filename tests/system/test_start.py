@@ -89,7 +89,7 @@ def test_start_without_mongodb_answers_health_then_ends(servers):
     settings = {
         "MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0",
         "DB_SERVER_SELECTION_TIMEOUT_MS": 300,
-        "DB_MAX_RECONNECT_ATTEMPTS": 3,
+        "DB_MAX_RECONNECT_ATTEMPTS": 10,
         "DB_RECONNECT_INITIAL_DELAY": 300,
         "DB_RECONNECT_MAX_DELAY": 600,
     }

@@ -5,7 +5,11 @@
  *   int main: redis_setup(); cmocka_run_group_tests(t, mongod_setup, ..)
  *      IN_REDIS(test), IN_MONGO(test): the same test in either
  *
- * home.c is the test's ctx, home.place where the locks are.
+ * home.c is the test's ctx, home.place where the locks are. The clock of
+ * the program stands from the start of such a test, and mongod heeds no
+ * maxTimeMS: a call to a home that answers does not run out of its LOCK_CALL_MS
+ * then, however long the machine pauses. A test whose home does not answer, or
+ * that measures time, calls clock_unset().
  */
 #include "lib/coord/backend.h"
 #include "tests/unit/mongod.h"
@@ -23,16 +27,19 @@ extern struct home home;
 
 #define IN_REDIS(test)                                                         \
     {                                                                          \
-#test " [redis]", test, home_redis, home_end, NULL                     \
+#test " [redis]", test, home_redis_stands, home_end, NULL              \
     }
 #define IN_MONGO(test)                                                         \
     {                                                                          \
-#test " [mongo]", test, home_mongo, home_end, NULL                     \
+#test " [mongo]", test, home_mongo_stands, home_end, NULL              \
     }
 #define IN_BOTH(test) IN_REDIS(test), IN_MONGO(test)
 
+/* By the real clock, and by one that stands. */
 int home_redis(void **state);
 int home_mongo(void **state);
+int home_redis_stands(void **state);
+int home_mongo_stands(void **state);
 int home_end(void **state);
 
 /* `_cluster.redis` from now on */
@@ -70,3 +77,6 @@ struct lock_row *home_row(const char *name);
 void home_await_end(const char *name);
 
 void home_nap(ms span);
+
+/* (Again) at the time that it is. */
+void home_stop_clock(void);

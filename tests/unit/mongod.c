@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@
 
 enum {
     CLIENTS = 16,
+    FIRST_PORT = 10000,
+    PORTS = 5000,
     STARTS = 3, /* a free port may be taken by somebody else meanwhile */
     PATIENCE_MS = 60000,
     TEST_MS = 30000,
@@ -30,17 +33,45 @@ static pid_t pid;
 static struct ctx ctx;
 static mongoc_client_t *raw; /* for what is done past lib/data */
 
-static int free_port(void)
+/* True: no other program of tests has it, as long as this one runs. */
+static bool reserve(int port)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "sql-free test port %d",
+             port);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0)
+        return true;
+    close(fd);
+    return false;
+}
+
+static bool is_free(int port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t n = sizeof a;
+    bool free = bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
 
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
     close(fd);
-    return ntohs(a.sin_port);
+    return free;
+}
+
+/* Not one of those that the kernel gives to connections and to others that
+ * look for one, while the server starts. */
+static int free_port(void)
+{
+    int port = FIRST_PORT + getpid() % PORTS;
+
+    for (int i = 0; i < PORTS; i++) {
+        port = port + 1 < FIRST_PORT + PORTS ? port + 1 : FIRST_PORT;
+        if (reserve(port) && is_free(port))
+            return port;
+    }
+    fail_msg("no port is free");
+    return 0;
 }
 
 static void exec_server(const char *root, int port)
@@ -298,6 +329,13 @@ void mongod_fail(struct ctx *c, const char *command, int times, int code,
                          "times", BCON_INT32(times), "}", "data",
                          BCON_DOCUMENT(&data)));
     bson_destroy(&data);
+}
+
+void mongod_let_take_time(struct ctx *c)
+{
+    (void)do_on(c, "admin",
+                BCON_NEW("configureFailPoint", "maxTimeNeverTimeOut", "mode",
+                         "alwaysOn"));
 }
 
 const bson_t *mongod_find(struct ctx *c, const char *collection, const char *id)

@@ -42,6 +42,10 @@ const bson_t *mongod_do(struct ctx *c, bson_t *cmd);
 void mongod_fail(struct ctx *c, const char *command, int times, int code,
                  const char *label);
 
+/* From now on maxTimeMS is not heeded: no pause of the machine ends a command.
+ */
+void mongod_let_take_time(struct ctx *c);
+
 /* The document with this _id, c's until its reset, or NULL. */
 const bson_t *mongod_find(struct ctx *c, const char *collection,
                           const char *id);

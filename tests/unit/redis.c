@@ -24,8 +24,8 @@ struct rds *redis_open(const char *password)
     struct rds_target target = {.url = url,
                                 .password = password,
                                 .client_name = "unit",
-                                .connect_ms = 300,
-                                .command_ms = 300,
+                                .connect_ms = PATIENCE_MS,
+                                .command_ms = PATIENCE_MS,
                                 .retry_ms = 20,
                                 .ready_check = true};
     struct rds *r = rds_new(&target);
@@ -103,7 +103,8 @@ int redis_end(void **state)
 enum rds_result redis_ask(struct rds *r, const str *words, size_t n,
                           struct rds_reply *out)
 {
-    return rds_call(r, words, n, clock_mono_ms() + 300, &redis.arena, out);
+    return rds_call(r, words, n, clock_mono_ms() + PATIENCE_MS, &redis.arena,
+                    out);
 }
 
 void redis_do(struct rds *r, const str *words, size_t n)

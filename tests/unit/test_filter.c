@@ -1,6 +1,7 @@
 /* test_filter - query strings become filters, pages, orders and projections */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -412,7 +413,7 @@ static void many_pairs_are_cheap(void **state)
         {"a[k", "]=1&"}, {"a[]=", "&"}, {"a!=", "&"},
     };
     static char query[64 * 1024];
-    ms start = clock_mono_ms();
+    clock_t start = clock(); /* of this process: the machine may pause */
 
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         size_t n = 0;
@@ -428,7 +429,7 @@ static void many_pairs_are_cheap(void **state)
             assert_true(err == OK || err == ERR_FILTER_TOO_COMPLEX);
         }
     }
-    assert_true(clock_mono_ms() - start < 2000);
+    assert_true(clock() - start < 2 * CLOCKS_PER_SEC);
 }
 
 static void too_many_pairs_are_refused(void **state)

@@ -40,10 +40,17 @@ static void what_is_no_answer_is_a_lost_connection(void **state)
     }
 }
 
-static void takes_between(ms least, ms most)
+/* Never less, and one of several no more: the machine may pause. */
+static void takes_between(ms least, ms most, void (*once)(void))
 {
-    if (answer.took_ms < least || answer.took_ms > most)
-        fail_msg("took %lld ms", (long long)answer.took_ms);
+    for (int i = 0; i < 10; i++) {
+        once();
+        if (answer.took_ms < least)
+            break;
+        if (answer.took_ms <= most)
+            return;
+    }
+    fail_msg("took %lld ms", (long long)answer.took_ms);
 }
 
 static bool drips_headers(int fd)
@@ -55,20 +62,27 @@ static bool drips_headers(int fd)
     return false;
 }
 
+static void silence(void)
+{
+    assert_int_equal(post(peer_hang), HTTP_TIMEOUT);
+    class_is("timeout");
+}
+
+static void drips(void)
+{
+    assert_int_equal(post(drips_headers), HTTP_TIMEOUT);
+}
+
 static void silence_and_drips_end_in_time(void **state)
 {
     static char large[8 << 20];
 
     (void)state;
     request.total_ms = 300;
-    assert_int_equal(post(peer_hang), HTTP_TIMEOUT);
-    takes_between(290, 2000);
-    class_is("timeout");
-    assert_int_equal(post(drips_headers), HTTP_TIMEOUT);
-    takes_between(290, 2000);
+    takes_between(290, 800, silence);
+    takes_between(290, 800, drips);
     request.body = (str){large, sizeof large};
-    assert_int_equal(post(peer_hang), HTTP_TIMEOUT);
-    takes_between(290, 2000);
+    takes_between(290, 800, silence);
 }
 
 static bool cuts_body(int fd)
@@ -112,6 +126,20 @@ static bool streams_an_error(int fd)
     return false;
 }
 
+static void stream(void)
+{
+    post(streams);
+    status_is(200);
+}
+
+/* After a pause of the machine there may be no time for the status. */
+static void stall(void)
+{
+    for (int i = 0; i < 10 && post(stalls_body) == HTTP_TIMEOUT; i++)
+        ;
+    status_is(202);
+}
+
 static void once_a_status_has_come_the_body_changes_nothing(void **state)
 {
     (void)state;
@@ -119,15 +147,11 @@ static void once_a_status_has_come_the_body_changes_nothing(void **state)
     status_is(200);
     post(breaks_chunks);
     status_is(200);
-    post(streams);
-    status_is(200);
-    takes_between(0, 2000);
+    takes_between(0, 2000, stream);
     post(streams_an_error);
     status_is(500);
     request.total_ms = 300;
-    post(stalls_body);
-    status_is(202);
-    takes_between(290, 2000);
+    takes_between(290, 800, stall);
 }
 
 static bool many_headers(int fd)
@@ -177,17 +201,24 @@ static bool headers_of_60_kib(int fd)
     return peer_text(fd, "Content-Length: 0\r\n\r\n");
 }
 
-static void headers_have_a_limit(void **state)
+static void too_many(void)
 {
     static const peer_act acts[] = {many_headers, long_header,
                                     endless_continue};
+    ms most = 0;
 
-    (void)state;
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
         assert_int_equal(post(acts[i]), HTTP_TOO_LARGE);
         class_is("too-large");
-        takes_between(0, 3000);
+        most = answer.took_ms > most ? answer.took_ms : most;
     }
+    answer.took_ms = most;
+}
+
+static void headers_have_a_limit(void **state)
+{
+    (void)state;
+    takes_between(0, 1000, too_many);
     post(headers_of_60_kib);
     status_is(200);
 }
@@ -307,7 +338,6 @@ static ms time_to_stop(void)
     assert_int_equal(post(peer_hang), HTTP_STOPPED);
     pthread_join(thread, NULL);
     close(fd);
-    takes_between(40, 2000);
     return answer.took_ms;
 }
 
@@ -320,23 +350,29 @@ static void stop_is_seen_at_once(void **state)
     for (int i = 0; i < 20 && best > 120; i++) {
         ms took = time_to_stop();
 
-        best = took < best ? took : best;
+        /* less: the thread was ahead, which shows nothing */
+        if (took >= 40 && took < best)
+            best = took;
     }
     assert_true(best <= 120);
 }
 
-static void stop_before_the_request_sends_nothing(void **state)
+static void stop_at_once(void)
 {
     int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 
-    (void)state;
     request.stop_fd = fd;
     request.may_go_on = until_readable;
     request.arg = &fd;
     assert_int_equal(post(peer_hang), HTTP_STOPPED);
-    takes_between(0, 500);
     assert_int_equal(peer.connections, 0);
     close(fd);
+}
+
+static void stop_before_the_request_sends_nothing(void **state)
+{
+    (void)state;
+    takes_between(0, 500, stop_at_once);
 }
 
 static bool until_time(void *arg)
@@ -345,45 +381,63 @@ static bool until_time(void *arg)
     return clock_mono_ms() < *(ms *)arg;
 }
 
-static void without_a_descriptor_it_is_asked_now_and_then(void **state)
+static void stop_at_time(void)
 {
     ms end = clock_mono_ms() + 300;
 
-    (void)state;
     request.total_ms = 20000;
     request.may_go_on = until_time;
     request.arg = &end;
     assert_int_equal(post(peer_hang), HTTP_STOPPED);
-    takes_between(250, 2000);
+    assert_true(clock_mono_ms() >= end);
+}
+
+static void without_a_descriptor_it_is_asked_now_and_then(void **state)
+{
+    (void)state;
+    takes_between(0, 800, stop_at_time);
+}
+
+static void never_stop(void)
+{
+    assert_int_equal(post_with_stop(peer_hang, true), HTTP_TIMEOUT);
 }
 
 static void stop_that_may_wait_does_not_spin(void **state)
 {
     (void)state;
     request.total_ms = 600;
-    assert_int_equal(post_with_stop(peer_hang, true), HTTP_TIMEOUT);
-    takes_between(590, 2000);
-    assert_in_range(asked, 5, 100);
+    takes_between(590, 1200, never_stop);
+    assert_in_range(asked, 2, 100);
+}
+
+static void stop_without_a_question(void)
+{
+    assert_int_equal(post_with_stop(peer_hang, false), HTTP_TIMEOUT);
 }
 
 static void descriptor_without_a_question_changes_nothing(void **state)
 {
     (void)state;
     request.total_ms = 400;
-    assert_int_equal(post_with_stop(peer_hang, false), HTTP_TIMEOUT);
-    takes_between(390, 2000);
+    takes_between(390, 1000, stop_without_a_question);
 }
 
-static void stop_behind_a_status_keeps_it(void **state)
+static void stop_behind_a_status(void)
 {
     ms end = clock_mono_ms() + 300;
 
-    (void)state;
     request.may_go_on = until_time;
     request.arg = &end;
     post(stalls_body);
     status_is(202);
-    takes_between(250, 2000);
+    assert_true(clock_mono_ms() >= end);
+}
+
+static void stop_behind_a_status_keeps_it(void **state)
+{
+    (void)state;
+    takes_between(0, 800, stop_behind_a_status);
 }
 
 static void after_each_fault_the_next_request_is_fine(void **state)
@@ -396,7 +450,7 @@ static void after_each_fault_the_next_request_is_fine(void **state)
     request.total_ms = 300;
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
         post(acts[i]);
-        request.total_ms = 3000;
+        request.total_ms = 10000;
         post(peer_ok);
         status_is(200);
         request.total_ms = 300;

@@ -7,15 +7,19 @@
 
 enum {
     LONG_MS = 60000,
-    ANSWER_MS = 4000, /* 900 are meant */
-    PATIENT_MS = 20000
+    ANSWER_MS = 1500, /* 900 are meant */
+    PATIENT_MS = 20000,
+    TRY_MS = 150,
+    GIVE_BACK_LEAST_MS = 100 /* of 150: less is no lack of time */
 };
 
 static int begin_relayed(void **state)
 {
-    int failed = home_redis(state);
+    int failed = home_redis_stands(state);
 
     relay_begin(home.c);
+    mongod.conf->redis_retry_delay =
+        0; /* it would not pass: the clock stands */
     return failed;
 }
 
@@ -92,6 +96,43 @@ static void lost_renewal_and_release_are_done(void **state)
     assert_int_equal(home_release(&l), ERR_LOCK_NOT_FOUND);
 }
 
+/* Past the scripts */
+static void forget(void)
+{
+    redis_do(rds_find(home.c),
+             WORDS(STR("DEL"), STR("t:l:k:a"), STR("t:l:idx")));
+}
+
+/*
+ * One try that hears nothing: true when it was granted and given back. All of
+ * it takes TRY_MS and little more, unless giving back had no time left, which
+ * is for the end of the ttl then and shows nothing.
+ */
+static bool is_given_back(const struct lock_ask *ask)
+{
+    struct lock_holder holder;
+    int64_t fence;
+    struct lock l;
+    ms took;
+
+    fence = last_fence();
+    relay.lose->left = 1000000;
+    clock_unset();
+    took = -clock_mono_ms();
+    home.c->deadline = clock_mono_ms() + TRY_MS;
+    assert_int_equal(home_acquire(ask, &l, &holder), ERR_REDIS_UNAVAILABLE);
+    took += clock_mono_ms();
+    relay.lose->left = 0;
+    redis_await(home.c->rds);
+    home_stop_clock();
+    home.c->deadline = clock_mono_ms() + PATIENT_MS;
+    if (!home_row("a"))
+        return last_fence() > fence;
+    assert_true(took >= TRY_MS + GIVE_BACK_LEAST_MS);
+    forget();
+    return false;
+}
+
 /*
  * What cannot be cleared up is no grant, and is not left behind. Only replies
  * to an acquire are lost, which alone tells the owner.
@@ -99,53 +140,69 @@ static void lost_renewal_and_release_are_done(void **state)
 static void grant_never_heard_of_is_given_back(void **state)
 {
     struct lock_ask ask = home_ask("a");
-    ms deadline = home.c->deadline;
-    struct lock_holder holder;
-    int64_t fence;
-    struct lock l;
+    int tries = 0;
 
     (void)state;
     rehearse();
-    fence = last_fence();
     ask.owner = STR("loser");
     memcpy(relay.lose->word, "loser", 6);
-    for (int i = 0; i < 10 && last_fence() == fence; i++) {
-        relay.lose->left = 1000000;
-        home.c->deadline = clock_mono_ms() + 150;
-        assert_int_equal(home_acquire(&ask, &l, &holder),
-                         ERR_REDIS_UNAVAILABLE);
-        home.c->deadline = deadline;
-        relay.lose->left = 0;
-        redis_await(home.c->rds);
-        assert_null(home_row("a"));
-    }
-    assert_true(last_fence() > fence);
+    while (!is_given_back(&ask))
+        assert_true(++tries < 100);
 }
 
 /* ---- Redis does not answer, or is not there */
 
-static void assert_away_at_once(void)
+static enum err acquire(void)
 {
     struct lock_ask ask = home_ask("x");
-    ms start = clock_mono_ms();
     struct lock_holder holder;
-    struct lock_row *rows;
     struct lock l;
-    size_t n;
 
     ask.wait_ms = PATIENT_MS;
-    assert_int_equal(home_acquire(&ask, &l, &holder), ERR_REDIS_UNAVAILABLE);
-    assert_true(clock_mono_ms() - start < ANSWER_MS);
-    l = (struct lock){.name = "a", .token = "t"};
-    start = clock_mono_ms();
-    assert_int_equal(home_renew(&l, LONG_MS), ERR_REDIS_UNAVAILABLE);
-    assert_int_equal(home_release(&l), ERR_REDIS_UNAVAILABLE);
-    assert_true(clock_mono_ms() - start < 2 * ANSWER_MS);
-    start = clock_mono_ms();
-    assert_int_equal(lock_list(home.c, &home.place, &rows, &n),
-                     ERR_REDIS_UNAVAILABLE);
+    return home_acquire(&ask, &l, &holder);
+}
+
+static enum err renew(void)
+{
+    struct lock l = {.name = "a", .token = "t"};
+
+    return home_renew(&l, LONG_MS);
+}
+
+static enum err release(void)
+{
+    struct lock l = {.name = "a", .token = "t"};
+
+    return home_release(&l);
+}
+
+static enum err list(void)
+{
+    struct lock_row *rows;
+    size_t n;
+    enum err err = lock_list(home.c, &home.place, &rows, &n);
+
     ctx_forgive(home.c);
-    assert_true(clock_mono_ms() - start < ANSWER_MS);
+    return err;
+}
+
+/* Each call says so soon, but for pauses of the machine: one of several. */
+static void assert_away_at_once(void)
+{
+    static enum err (*const calls[])(void) = {acquire, renew, release, list};
+
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        ms best = PATIENT_MS;
+
+        for (int tries = 0; tries < 10 && best > ANSWER_MS; tries++) {
+            ms start = clock_mono_ms(), took;
+
+            assert_int_equal(calls[i](), ERR_REDIS_UNAVAILABLE);
+            took = clock_mono_ms() - start;
+            best = took < best ? took : best;
+        }
+        assert_true(best <= ANSWER_MS);
+    }
     assert_null(mongod_find(home.c, "_locks", "x"));
     assert_null(mongod_find(home.c, "_locks", "a"));
 }
@@ -155,10 +212,12 @@ static void hung_redis_is_away(void **state)
     struct lock l = home_take("a", LONG_MS);
 
     (void)state;
+    clock_unset();
     kill(redis.pid, SIGSTOP);
     assert_away_at_once();
     kill(redis.pid, SIGCONT);
     redis_await(home.c->rds);
+    home_stop_clock();
     assert_int_equal(home_renew(&l, LONG_MS), OK);
     assert_int_equal(home_release(&l), OK);
 }
@@ -168,6 +227,7 @@ static void dead_redis_is_away_and_an_empty_one_not_used(void **state)
     struct lock l = home_take("a", LONG_MS), next;
 
     (void)state;
+    clock_unset();
     redis_stop();
     assert_away_at_once();
     redis_start("--appendonly", "no");
@@ -175,6 +235,7 @@ static void dead_redis_is_away_and_an_empty_one_not_used(void **state)
     assert_away_at_once(); /* without a data set */
     home_name("redis", HOME_OTHER);
     home_open(HOME_OTHER);
+    home_stop_clock();
     home.place = (struct lock_place){0};
     assert_int_equal(home_renew(&l, LONG_MS), ERR_LOCK_NOT_FOUND);
     next = home_take("a", LONG_MS);

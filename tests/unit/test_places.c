@@ -39,7 +39,7 @@ static void one_that_is_lost_stays_denied_until_it_is_found(void **state)
     conf.redis_url = "redis://nowhere.invalid:6379";
     places_look(&p);
     assert_false(allows("10.0.0.1", 6379));
-    assert_in_range(p.due_boot - now, 1, AGAIN_MS + LOOK_MS + 1000);
+    assert_in_range(p.due_boot - now, 1, AGAIN_MS + LOOK_MS + 10000);
     conf.redis_url = "redis://10.0.0.2:6379";
     places_look(&p);
     assert_true(allows("10.0.0.1", 6379)); /* somebody else's by now */

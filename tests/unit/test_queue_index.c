@@ -165,6 +165,25 @@ static void older_row_that_the_index_lacks_comes_first(void **state)
     assert_int_equal(world_grants(c, 1), 2);
 }
 
+/* As dead letters that are replayed while more waits than there is room for. */
+static void older_row_comes_first_though_the_index_is_full(void **state)
+{
+    const struct index_meta meta = {.cap = 1000, .max = 1};
+    struct ctx *c = *state;
+    struct claimant k = world_worker();
+    str old, young;
+
+    world_hook(c, &(struct hook){.n = 1});
+    young = put(c, "a", 2);
+    assert_int_equal(index_meta(c, QUEUE_WEBHOOK, &meta), INDEX_DONE);
+    c->index = "";
+    old = put(c, "a", 1);
+    c->index = PATHS_ID;
+    world_none(c, &k);
+    world_due_now(c, young);
+    assert_str(world_got(c, &k).job.id, old.p);
+}
+
 /* ---- what no program of ours has put there */
 
 /* A job of the index that no program of ours would list so */
@@ -372,6 +391,7 @@ int main(void)
         IN_REDIS(claim_tells_when_the_next_is_due),
         IN_REDIS(row_that_somebody_has_is_tried_again_within_a_second),
         IN_REDIS(older_row_that_the_index_lacks_comes_first),
+        IN_REDIS(older_row_comes_first_though_the_index_is_full),
         IN_REDIS(ids_that_no_row_can_have_are_removed),
         IN_REDIS(jobs_without_a_row_are_passed_over),
         IN_REDIS(row_that_is_listed_as_another_is_listed_anew),

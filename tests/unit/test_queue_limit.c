@@ -114,16 +114,34 @@ static int run_claimants(const struct ctx *c, ms for_ms)
     return n;
 }
 
-static void assert_exact(int n, int limit, ms window, ms ran)
+static void assert_exact(int n, int limit, ms least)
 {
-    ms slack = queue_slack_ms(mongod.conf);
-
     for (int i = limit; i < n; i++)
-        if (all[i] - all[i - limit] <= window + slack)
+        if (all[i] - all[i - limit] <= least)
             fail_msg("%d grants in %lld ms", limit + 1,
                      (long long)(all[i] - all[i - limit]));
-    /* and the limit is used */
-    assert_true(n >= limit * (int)(ran / (window + slack)));
+}
+
+/*
+ * Never more than the limit, and in one of several runs as much: in a pause of
+ * the machine nobody claims. Gives the number of all grants.
+ */
+static int run_at_limit(const struct ctx *c, int limit, ms window, ms for_ms)
+{
+    ms least = window + queue_slack_ms(mongod.conf);
+    int sum = 0;
+
+    for (int i = 0; i < 5; i++) {
+        int n = run_claimants(c, for_ms);
+
+        assert_exact(n, limit, least);
+        sum += n;
+        if (n >= limit * (int)(for_ms / least))
+            return sum;
+        poll(NULL, 0, (int)least + 1); /* or the next would begin with less */
+    }
+    fail_msg("%d grants in 5 runs of %lld ms", sum, (long long)for_ms);
+    return 0;
 }
 
 static void limit_holds_in_every_window(void **state)
@@ -138,8 +156,8 @@ static void limit_holds_in_every_window(void **state)
     world_window(c, SMALL_MS);
     world_hook(c, &(struct hook){.n = 1, .limit = LIMIT});
     world_fill(c, (struct put){.hook = 1}, 0, 1000);
-    n = run_claimants(c, RAN_MS);
-    assert_exact(n, LIMIT, SMALL_MS, RAN_MS);
+    n = run_at_limit(c, LIMIT, SMALL_MS, RAN_MS);
+    world_reset(c);
     assert_int_equal(world_number(world_limits(c, 1), "delivered", 0), n);
     if (c->index[0])
         return;
@@ -161,7 +179,7 @@ static void limit_over_all_holds_in_every_window(void **state)
         world_hook(c, &(struct hook){.n = i});
         world_fill(c, (struct put){.hook = i}, 0, 200);
     }
-    assert_exact(run_claimants(c, RAN_MS), LIMIT, SMALL_MS, RAN_MS);
+    (void)run_at_limit(c, LIMIT, SMALL_MS, RAN_MS);
 }
 
 static void great_limit_over_all_is_kept_by_each_second_grant(void **state)
@@ -198,12 +216,18 @@ static void refused_says_how_long(void **state)
     struct claimant k = world_worker();
     struct candidate job = {.id = STR("j"), .lim = STR("s")};
     struct charge how = {.limit = 2, .window_ms = 700};
+    enum charge_result third = CHARGE_GRANTED;
 
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(mongo_queue_charge(c, &k, &job, i ? "a" : "b", &how),
-                         CHARGE_GRANTED);
-    assert_int_equal(mongo_queue_charge(c, &k, &job, "c", &how),
-                     CHARGE_REFUSED);
+    /* in a pause of the machine the window ends: once more */
+    for (int i = 0; i < 20 && third == CHARGE_GRANTED; i++) {
+        job.lim = arena_strf(&c->arena, "s%d", i);
+        for (int n = 0; n < 2; n++)
+            assert_int_equal(
+                mongo_queue_charge(c, &k, &job, n ? "a" : "b", &how),
+                CHARGE_GRANTED);
+        third = mongo_queue_charge(c, &k, &job, "c", &how);
+    }
+    assert_int_equal(third, CHARGE_REFUSED);
     assert_true(how.limited && !how.all);
     assert_in_range(how.wait_ms, 1, 701);
     how.window_ms = 3600000;

@@ -55,42 +55,72 @@ static void after_a_failed_try_calls_do_not_connect(void **state)
     rds_free(r);
 }
 
+/* A command that has no answer until the deadline. */
+static enum rds_result block(struct rds *r)
+{
+    struct rds_reply reply;
+
+    return rds_call(r, WORDS(STR("BLPOP"), STR("none"), STR("0")),
+                    clock_mono_ms() + 300, &redis.arena, &reply);
+}
+
 /* A server slower than its callers' deadlines is not dialled by each. */
 static void connection_lost_at_its_first_call_is_a_failed_try(void **state)
 {
     struct rds *r = redis_open("s3cret");
-    struct rds_reply reply;
+    enum rds_result second;
+    int tries = 0;
 
     (void)state;
-    redis_await(r);
-    assert_int_equal(
-        redis_ask(r, WORDS(STR("BLPOP"), STR("none"), STR("0")), &reply),
-        RDS_UNKNOWN);
-    assert_int_equal(r->failed, 0);
-    assert_int_equal(
-        redis_ask(r, WORDS(STR("BLPOP"), STR("none"), STR("0")), &reply),
-        RDS_UNKNOWN);
+    do { /* in a pause of the machine there is no time to connect: again */
+        assert_true(++tries < 20);
+        redis_await(r);
+        assert_int_equal(block(r), RDS_UNKNOWN);
+        assert_int_equal(r->failed, 0);
+        second = block(r);
+    } while (second == RDS_DOWN);
+    assert_int_equal(second, RDS_UNKNOWN);
     assert_int_equal(r->failed, 1);
+    clock_set(r->next_try - 1, 0);
     assert_int_equal(redis_ping(r), RDS_DOWN);
+    clock_unset();
     redis_await(r);
     assert_int_equal(r->failed, 0);
     rds_free(r);
 }
 
+/* How long a call of a stopped server lasts, at best: the machine may pause. */
+static ms time_to_give_up(struct rds *r, ms deadline, ms enough)
+{
+    struct rds_reply reply;
+    ms best = 20000;
+
+    for (int i = 0; i < 20 && best > enough; i++) {
+        ms start, took;
+
+        redis_await(r);
+        kill(redis.pid, SIGSTOP);
+        start = clock_mono_ms();
+        assert_int_equal(rds_call(r, WORDS(STR("INCR"), STR("n")),
+                                  start + deadline, &redis.arena, &reply),
+                         RDS_UNKNOWN);
+        took = clock_mono_ms() - start;
+        assert_true(took >= deadline);
+        assert_null(r->conn);
+        best = took < best ? took : best;
+        assert_int_equal(rds_ping(r, clock_mono_ms() + 200), RDS_DOWN);
+        kill(redis.pid, SIGCONT);
+    }
+    return best;
+}
+
 static void stopped_server_gives_unknown_in_time(void **state)
 {
     struct rds *r = redis_open("s3cret");
-    ms start;
 
     (void)state;
-    redis_await(r);
-    kill(redis.pid, SIGSTOP);
-    start = clock_mono_ms();
-    assert_int_equal(rds_ping(r, start + 200), RDS_UNKNOWN);
-    assert_in_range(clock_mono_ms() - start, 200, 1000);
-    assert_null(r->conn);
-    assert_int_equal(rds_ping(r, clock_mono_ms() + 200), RDS_DOWN);
-    kill(redis.pid, SIGCONT);
+    assert_true(time_to_give_up(r, 50, 100) <= 100);
+    assert_true(time_to_give_up(r, 200, 300) <= 300);
     redis_await(r);
     rds_free(r);
 }
@@ -214,7 +244,7 @@ static void reply_that_cannot_be_told_is_unknown(void **state)
         RDS_UNKNOWN);
     arena_init(&small, 1);
     assert_int_equal(
-        rds_call(r, WORDS(STR("PING")), clock_mono_ms() + 300, &small, &reply),
+        rds_call(r, WORDS(STR("PING")), clock_mono_ms() + 5000, &small, &reply),
         RDS_UNKNOWN);
     arena_done(&small);
     assert_int_equal(redis_ask(r, WORDS(STR("PING")), &reply), RDS_OK);
@@ -254,23 +284,14 @@ static void server_without_memory_refuses(void **state)
     rds_free(r);
 }
 
-static void call_of_a_hung_server_ends_in_time(void **state)
+static void late_reply_is_not_met(void **state)
 {
     struct rds *r = redis_open("s3cret");
     struct rds_reply reply;
-    ms start;
 
     (void)state;
+    (void)time_to_give_up(r, 50, 20000);
     redis_await(r);
-    kill(redis.pid, SIGSTOP);
-    start = clock_mono_ms();
-    assert_int_equal(rds_call(r, WORDS(STR("INCR"), STR("n")), start + 50,
-                              &redis.arena, &reply),
-                     RDS_UNKNOWN);
-    assert_in_range(clock_mono_ms() - start, 50, 250);
-    kill(redis.pid, SIGCONT);
-    redis_await(r);
-    /* the late reply of the call that was given up is not met */
     assert_int_equal(redis_ask(r, WORDS(STR("ECHO"), STR("mine")), &reply),
                      RDS_OK);
     assert_str(reply.text, "mine");
@@ -387,7 +408,7 @@ int main(void)
         WITH_SERVER(reply_that_cannot_be_told_is_unknown),
         WITH_SERVER(refusal_is_told_by_its_first_word),
         WITH_SERVER(server_without_memory_refuses),
-        WITH_SERVER(call_of_a_hung_server_ends_in_time),
+        WITH_SERVER(late_reply_is_not_met),
         WITH_SERVER(errors_and_reconnects_are_counted),
         cmocka_unit_test(info_is_judged),
         cmocka_unit_test(good_urls_are_cut_into_parts),

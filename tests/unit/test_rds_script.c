@@ -13,7 +13,7 @@ static enum rds_result take(struct rds *r, str key, const char *how,
     const str args[] = {STR("86400000"), STR("3"), str_of(how)};
     const struct rds_script s = {LUA_RATE_TAKE, &key, args, 1, 3};
 
-    return rds_run(r, &s, clock_mono_ms() + 300, &redis.arena, out);
+    return rds_run(r, &s, clock_mono_ms() + 10000, &redis.arena, out);
 }
 
 /* How many fit of ten. */

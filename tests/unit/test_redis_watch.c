@@ -10,13 +10,17 @@
 #include "lib/base/conf.h"
 #include "tests/unit/redis.h"
 
+enum {
+    LOOK_MS = 10000
+};
+
 static char url[4096 + 32];
 static struct conf conf = {.redis_url = url,
                            .redis_password = "s3cret",
                            .redis_username = "",
                            .redis_key_prefix = "unit",
-                           .redis_connection_timeout = 300,
-                           .redis_command_timeout = 300,
+                           .redis_connection_timeout = LOOK_MS,
+                           .redis_command_timeout = LOOK_MS,
                            .redis_retry_delay = 20,
                            .redis_ready_check = true,
                            .cluster_instance_id = "me",
@@ -45,12 +49,17 @@ static void close_world(struct world *o)
     ctx_done(&o->c);
 }
 
-static const struct redis_sight *look(struct world *o)
+static const struct redis_sight *look_for(struct world *o, ms within)
 {
     ctx_reset(&o->c);
     o->d.read_boot = clock_boot_ms();
-    redis_watch_look(&o->w, &o->c, &o->d, 500);
+    redis_watch_look(&o->w, &o->c, &o->d, within);
     return &o->w.sight;
+}
+
+static const struct redis_sight *look(struct world *o)
+{
+    return look_for(o, LOOK_MS);
 }
 
 static void keys_of_locks_are_counted(void **state)
@@ -175,6 +184,45 @@ static void refused_info_is_unfit_and_named(void **state)
     close_world(&o);
 }
 
+/* Else Redis would be of no use, to locks and to the queue. */
+static void strangers_index_of_locks_goes(void **state)
+{
+    struct world o;
+
+    (void)state;
+    open_world(&o);
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:l:idx"), STR("x")));
+    redis_do(o.r, WORDS(STR("SET"), STR("unit:dataset"), STR("aa")));
+    assert_true(look(&o)->fit);
+    assert_int_equal(o.w.sight.locks, 0);
+    assert_string_equal(o.w.sight.held, "aa");
+    close_world(&o);
+}
+
+/* It was away for another reason before. */
+static void reason_that_changes_is_told(void **state)
+{
+    struct world o;
+    ms end = clock_boot_ms() + 10000;
+
+    (void)state;
+    open_world(&o);
+    assert_true(look(&o)->fit);
+    kill(redis.pid, SIGSTOP);
+    assert_false(look(&o)->answers);
+    assert_non_null(strstr(o.w.told, "in time"));
+    kill(redis.pid, SIGCONT);
+    redis_await(o.r);
+    redis_do(o.r, WORDS(STR("CONFIG"), STR("SET"), STR("requirepass"),
+                        STR("other")));
+    while (!strstr(o.w.told, "WRONGPASS")) {
+        assert_true(clock_boot_ms() < end);
+        assert_false(look(&o)->answers);
+        (void)poll(NULL, 0, 20);
+    }
+    close_world(&o);
+}
+
 static void replica_is_unfit(void **state)
 {
     struct world o;
@@ -204,15 +252,21 @@ static void server_without_memory_is_unfit(void **state)
 static void hung_server_takes_no_longer_than_the_look(void **state)
 {
     struct world o;
-    ms start;
+    ms best = LOOK_MS;
 
     (void)state;
     open_world(&o);
     assert_true(look(&o)->answers);
     kill(redis.pid, SIGSTOP);
-    start = clock_mono_ms();
-    assert_false(look(&o)->answers);
-    assert_in_range(clock_mono_ms() - start, 0, 3000);
+    /* the best: the machine may pause */
+    for (int i = 0; i < 10 && best > 1000; i++) {
+        ms start = clock_mono_ms(), took;
+
+        assert_false(look_for(&o, 500)->answers);
+        took = clock_mono_ms() - start;
+        best = took < best ? took : best;
+    }
+    assert_true(best <= 1000);
     assert_true(o.w.sight.reason[0] != '\0');
     kill(redis.pid, SIGCONT);
     close_world(&o);
@@ -239,6 +293,8 @@ int main(void)
         WITH_SERVER(evicting_policy_is_unfit_and_named),
         WITH_SERVER(restarted_server_is_asked_for_its_kind),
         WITH_SERVER(refused_info_is_unfit_and_named),
+        WITH_SERVER(reason_that_changes_is_told),
+        WITH_SERVER(strangers_index_of_locks_goes),
         WITH_SERVER(replica_is_unfit),
         WITH_SERVER(server_without_memory_is_unfit),
         WITH_SERVER(hung_server_takes_no_longer_than_the_look),

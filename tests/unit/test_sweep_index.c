@@ -80,24 +80,69 @@ static void without_an_index_nothing_is_swept(void **state)
 static void full_index_ends_the_slice(void **state)
 {
     struct ctx *c = *state;
-    struct index_meta meta = {.cap = 9, .max = 3};
-    str ids[5];
+    struct index_meta meta = {.cap = 9, .max = 60};
     struct sweep_told told;
 
-    for (int i = 0; i < 5; i++)
-        ids[i] = old_row(c, i, 9000 - 100 * i);
+    fill_unknown(c, 70);
     assert_int_equal(index_meta(c, QUEUE_WEBHOOK, &meta), INDEX_DONE);
-    told = swept(c);
-    assert_int_equal(told.n, 3);
+    told = swept_young(c, 0);
+    assert_int_equal(told.n, 60);
     assert_true(!told.more && !told.over);
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(is_marked(c, ids[i]), i < 3);
-    told = swept(c);
+    for (int i = 0; i < 70; i++)
+        assert_int_equal(is_marked(c, world_job_id(c, 1, i)), i < 60);
+    told = swept_young(c, 0);
     assert_true(told.n == 0 && !told.more && !told.over);
     meta.max = 100;
     assert_int_equal(index_meta(c, QUEUE_WEBHOOK, &meta), INDEX_DONE);
-    told = swept(c);
-    assert_true(told.n == 2 && told.over);
+    told = swept_young(c, 0);
+    assert_true(told.n == 10 && told.over);
+}
+
+/* Of an earlier data set, or of none: what is made now does not overtake. */
+static void rows_of_all_kinds_come_by_age(void **state)
+{
+    struct ctx *c = *state;
+    str newest = old_row(c, 1, 3000), older = old_row(c, 2, 7000),
+        oldest = old_row(c, 3, 9000), known = old_row(c, 4, 9500);
+    const str wanted[] = {oldest, older, newest};
+    bson_t rows, row;
+    struct porter p;
+    bson_iter_t it;
+    int n = 0;
+
+    change(c, oldest, BCON_NEW("enq", HOME_OTHER));
+    change(c, older, BCON_NEW("enq", "0000000000000001"));
+    coord_change(c, "_jobs", old_row(c, 5, 9900).p,
+                 BCON_NEW("$set", "{", "enq", "{", "$literal", "{", "$in",
+                          BCON_INT32(1), "}", "}", "}"));
+    change(c, known, BCON_NEW("enq", HOME_ID));
+    assert_int_equal(porter_init(&p, c, QUEUE_WEBHOOK), OK);
+    assert_int_equal(read_unknown(&p, 0, &rows), OK);
+    bson_iter_init(&it, &rows);
+    for (; mongo_next_doc(&it, &row); n++) {
+        assert_in_range(n, 0, 2);
+        assert_str(queue_text(&row, "_id"), wanted[n].p);
+    }
+    assert_int_equal(n, 3);
+    bson_destroy(&p.taken);
+}
+
+/* One that is disabled, or at its limit, may have more than all there is room
+ * for. */
+static void who_fills_the_index_does_not_stop_the_others(void **state)
+{
+    struct ctx *c = *state;
+    struct index_meta meta = {.cap = 9, .max = 60};
+    str other;
+
+    world_hook(c, &(struct hook){.n = 2});
+    fill_unknown(c, 200);
+    other = put_unknown(c, &(struct put){.hook = 2, .n = 899});
+    assert_int_equal(index_meta(c, QUEUE_WEBHOOK, &meta), INDEX_DONE);
+    for (int i = 0; i < 3; i++)
+        (void)swept_young(c, 0);
+    assert_true(is_known(c, other) && is_marked(c, other));
+    assert_int_equal(asked(c, WORDS(STR("ZCARD"), KEY("w:" GROUP_1))), 60);
 }
 
 static void what_was_not_told_is_not_marked(void **state)
@@ -246,6 +291,8 @@ int main(void)
         IN_INDEX(ordered_rows_come_with_their_group),
         IN_INDEX(without_an_index_nothing_is_swept),
         IN_INDEX(full_index_ends_the_slice),
+        IN_INDEX(rows_of_all_kinds_come_by_age),
+        IN_INDEX(who_fills_the_index_does_not_stop_the_others),
         IN_INDEX(what_was_not_told_is_not_marked),
         IN_INDEX(data_set_changed_meanwhile_is_not_marked),
         IN_INDEX(row_that_ended_meanwhile_is_not_marked),

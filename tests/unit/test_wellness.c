@@ -116,6 +116,9 @@ static void stores_are_warned_of(void **state)
     cluster.redis.fit = false;
     snprintf(cluster.redis.reason, sizeof cluster.redis.reason, "too \"old\"");
     assert_warned("Redis cannot be used: too \\\"old\\\"");
+    cluster.redis.answers = false;
+    snprintf(cluster.redis.reason, sizeof cluster.redis.reason, "refused");
+    assert_warned("Redis does not answer: refused");
     cluster.redis_seen = false;
     assert_null(strstr(warned(), "Redis"));
 }
