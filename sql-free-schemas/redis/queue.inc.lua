@@ -107,7 +107,7 @@ end
 
 -- No hold is longer, unless a clock was far ahead: ms from now by its reason
 local function longest(s, kind)
-    return math.max(num(s.win, 0) + 1, kind == 'limit' and 0 or 3600000)
+    return math.max(num(s.win, 0), kind == 'limit' and 0 or 3600000) + 60000
 end
 
 local function load(lim)

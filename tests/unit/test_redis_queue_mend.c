@@ -40,6 +40,7 @@ static void numbers_that_are_none_stop_nothing(void **state)
 
     const struct index_meta m = {
         .cap = 9, .max = 1000, .limit_all = 500, .window_ms = INDEX_WINDOW_MS};
+    int64_t back;
 
     (void)state;
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
@@ -59,6 +60,10 @@ static void numbers_that_are_none_stop_nothing(void **state)
             t.health = HEALTH_OK;
             index_settings(m); /* as each second */
             (void)index_tell(&t);
+            (void)index_claim("3", NULL); /* of what there is */
+            assert_int_equal(
+                index_recover(index_c, QUEUE_WEBHOOK, STR("3"), &back),
+                INDEX_DONE);
             (void)put_again("a", "w");
             (void)put_again("b", "w");
             for (int n = 0; n < 3; n++)
