@@ -259,8 +259,7 @@ static void lock_with_an_index_of_another_type_is_kept_whole(void **state)
 
     (void)state;
     ASSERT_SAYS(acquire(OWN, "t"), "OK");
-    redis_do(r, WORDS(STR("DEL"), STR("idx")));
-    redis_do(r, WORDS(STR("SADD"), STR("idx"), STR("x")));
+    redis_do(r, WORDS(STR("SET"), STR("idx"), STR("x")));
     was = redis_snapshot(r);
     assert_int_equal(acquire(OWN, "t"), RDS_ERR);
     assert_int_equal(renew(OWN, "t"), RDS_ERR);
