@@ -678,7 +678,7 @@ MUTANTS = [
         "due <= now_boot && atomic_compare_exchange_strong(&b->next_look, &due,"
         " now_boot + every)",
         "due <= now_boot",
-        "test_board",
+        "test_board_wakes",
     ),
     Mutant(
         "given back only once",
