@@ -47,7 +47,7 @@ else
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(GCC_WARN) $(HARD) $(INC) -pthread
 endif
 # tests may hold large buffers on the stack
-$(B)/obj/tests/%.o: WARN += -Wno-frame-larger-than
+$(B)/obj/tests/%.o: CFLAGS += -Wno-frame-larger-than
 
 ifdef CI
 CFLAGS += -Werror

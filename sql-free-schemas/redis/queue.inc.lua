@@ -86,7 +86,12 @@ local function look_by(ms)
     if ms < due then due, soon = ms, true end
 end
 
--- ---- subscribers: what is seldom there is read when c says so
+-- ---- subscribers
+--
+-- T:l:<lim> as s: n in flight, ls last served, lmt and win its limit, r '1': it
+-- stands in r; and, read only when c says that some of it is there: held (h)
+-- until when and why (hk), e: it has groups in e, fails in a row, own (pc) its
+-- cap while the breaker is open, x: of jobs that are sent once
 
 local subs = {}
 local flights -- by subscriber, once they were counted; nil: act has changed
