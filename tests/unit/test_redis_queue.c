@@ -156,6 +156,20 @@ static void cap_is_of_the_subscriber_not_of_its_groups(void **state)
     ASSERT_NONE(index_claim("4", NULL));
 }
 
+/* Instances came: those in flight go on for long. */
+static void raised_cap_counts_at_once(void **state)
+{
+    (void)state;
+    index_settings((struct index_meta){.cap = 1, .max = 1000});
+    PUT(.id = "a", .lim = "w");
+    PUT(.id = "b", .lim = "w");
+    ASSERT_GOT(index_claim("1", NULL), "a");
+    ASSERT_NONE(index_claim("2", NULL));
+    index_settings((struct index_meta){.cap = 2, .max = 1000});
+    ASSERT_GOT(index_claim("2", NULL), "b");
+    ASSERT_AUDIT();
+}
+
 static void limit_is_exact_and_holds_the_subscriber(void **state)
 {
     struct index_step step;
@@ -440,6 +454,7 @@ int main(void)
         IN_INDEX(group_runs_in_order_one_at_a_time),
         IN_INDEX(head_that_is_not_due_blocks_its_group),
         IN_INDEX(cap_is_of_the_subscriber_not_of_its_groups),
+        IN_INDEX(raised_cap_counts_at_once),
         IN_INDEX(limit_is_exact_and_holds_the_subscriber),
         IN_INDEX(what_did_not_run_costs_no_limit),
         IN_INDEX(limit_over_all_counts_all_but_tests),
