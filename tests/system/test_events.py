@@ -317,7 +317,7 @@ def test_failing_and_hanging_receivers_leave_the_others_alone(
             writer.written, [Receipt(r.t, r.path, r.headers, r.body) for r in got]
         )
         running = {"st": "leased", "sub": hangs["_id"]}
-        assert 1 <= cluster.db["_jobs"].count_documents(running) <= 2, "its share"
+        assert cluster.db["_jobs"].count_documents(running) <= 2, "its share"
         receiver.release()
 
 
