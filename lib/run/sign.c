@@ -77,9 +77,9 @@ enum sign_verdict sign_verify(str secret, str id, str timestamp, str signature,
     if (!str_is_digits(timestamp) || !str_to_i64(timestamp, &at) ||
         !mac(secret, id, timestamp, body, sum))
         return SIGN_MALFORMED;
-    if (at < now - SIGN_TOLERANCE_S)
+    if (now - at > SIGN_TOLERANCE_S) /* neither is below 0 */
         return SIGN_TOO_OLD;
-    if (at > now + SIGN_TOLERANCE_S)
+    if (at - now > SIGN_TOLERANCE_S)
         return SIGN_TOO_NEW;
     return any_equals(signature, sum) ? SIGN_OK : SIGN_WRONG;
 }
