@@ -25,16 +25,6 @@ void index_row_project(bson_t *cmd)
                 "lease.until", BCON_INT32(1), "enq", BCON_INT32(1), "}");
 }
 
-/* Of printable ASCII, as all ids of ours. */
-static bool is_name(str s)
-{
-    size_t i = 0;
-
-    while (i < s.n && s.p[i] > ' ' && s.p[i] < 0x7f)
-        i++;
-    return s.n > 0 && s.n < JOB_ID_MAX && i == s.n;
-}
-
 /* "<lim>:<document>", of which the text may be empty */
 static bool is_group_of(str group, str lim)
 {
@@ -83,7 +73,7 @@ bool index_row_read(const struct conf *conf, const struct subs *s,
                             .once = is_set(row, "once")};
     int64_t cls = queue_number(row, "cls");
 
-    if (!is_name(job.id) || !is_name(job.lim) ||
+    if (!queue_is_id(job.id) || !queue_is_id(job.lim) ||
         !is_group_of(job.group, job.lim))
         return false;
     job.cls = cls < 0 || cls > JOB_CLASS_LAST ? JOB_CLASS_LAST : (int)cls;

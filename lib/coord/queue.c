@@ -45,6 +45,27 @@ bool queue_note_refused(struct ctx *c, str lim)
     return true;
 }
 
+bool queue_undo_refused(struct ctx *c, str token)
+{
+    int64_t n;
+
+    if (queue_recover_row(c, token, false, &n) == OK)
+        return true;
+    if (!queue_is_refused(c))
+        return false;
+    ctx_forgive(c);
+    return true;
+}
+
+bool queue_is_id(str s)
+{
+    size_t i = 0;
+
+    while (i < s.n && s.p[i] > ' ' && s.p[i] <= '~')
+        i++;
+    return s.n > 0 && s.n < JOB_ID_MAX && i == s.n;
+}
+
 /* ---- the start of a row */
 
 enum err queue_judge_stranger(struct ctx *c, enum job_queue q,

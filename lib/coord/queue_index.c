@@ -105,15 +105,6 @@ static void begin(struct turns *t)
     t->wait_ms = RACE_MS;
 }
 
-/* An id that a row can have. */
-static bool is_usable(str id)
-{
-    for (size_t i = 0; i < id.n; i++)
-        if (id.p[i] <= ' ' || id.p[i] > '~')
-            return false;
-    return id.n > 0 && id.n < JOB_ID_MAX;
-}
-
 static void note_foreign(str what)
 {
     metrics_add(METRIC_QUEUE_FOREIGN, 0, 1);
@@ -237,7 +228,7 @@ static enum turn find(struct ctx *c, struct turns *t, struct candidate *job)
         return TURN_NONE;
     }
     t->out->wait_ms = due;
-    if (!is_usable(got.id))
+    if (!queue_is_id(got.id))
         return remove_unusable(c, t, got.id);
     *job = (struct candidate){.id = arena_str(&c->arena, got.id),
                               .lim = got.lim,
@@ -284,17 +275,11 @@ static enum turn wait_behind(struct ctx *c, struct turns *t,
     return tell(c, t, job->id, INDEX_BACK, QUEUE_ORDER_MS);
 }
 
-/* What was done for the token before the server refused is undone. */
 static enum turn leave_out(struct ctx *c, struct turns *t,
                            const struct candidate *job)
 {
-    int64_t n;
-
-    if (queue_recover_row(c, str_of(t->out->token), false, &n) != OK) {
-        if (!queue_is_refused(c))
-            return TURN_UNKNOWN;
-        ctx_forgive(c);
-    }
+    if (!queue_undo_refused(c, str_of(t->out->token)))
+        return TURN_UNKNOWN;
     return tell(c, t, job->id, INDEX_BACK, REFUSED_MS);
 }
 

@@ -194,6 +194,13 @@ bool queue_is_refused(const struct ctx *c);
  * up the other subscribers. */
 bool queue_note_refused(struct ctx *c, str lim);
 
+/* What was done for the token before the server refused is undone. False: it is
+ * not known whether. */
+bool queue_undo_refused(struct ctx *c, str token);
+
+/* What an id of ours can be: printable ASCII, below JOB_ID_MAX. */
+bool queue_is_id(str s);
+
 /* Whose row it is, whom the snapshot does not know: *out_deleted, then the row
  * is cancelled, and what else waits of that webhook. */
 MUST_CHECK enum err queue_judge_stranger(struct ctx *c, enum job_queue q,

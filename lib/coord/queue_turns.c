@@ -146,19 +146,12 @@ static enum err take_back(struct ctx *c, const struct turns *t,
                                     str_of(t->out->token), &s);
 }
 
-/* What was done for the token before the server refused is undone. */
 static enum turn leave_out(struct ctx *c, struct turns *t,
                            const struct candidate *job)
 {
-    int64_t n;
-
     skip(t->k, job, SKIP_MOST_MS);
-    if (queue_recover_row(c, str_of(t->out->token), false, &n) != OK) {
-        if (!queue_is_refused(c))
-            return TURN_UNKNOWN;
-        ctx_forgive(c);
-    }
-    return TURN_NEXT;
+    return queue_undo_refused(c, str_of(t->out->token)) ? TURN_NEXT
+                                                        : TURN_UNKNOWN;
 }
 
 static enum turn charge(struct ctx *c, struct turns *t,

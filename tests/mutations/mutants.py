@@ -569,8 +569,8 @@ MUTANTS = [
     Mutant(
         "any id of the index is a job",
         COORD + "queue_index.c",
-        "if (!is_usable(got.id))",
-        "if (got.id.n > 1000 && !is_usable(got.id))",
+        "if (!queue_is_id(got.id))",
+        "if (got.id.n > 1000 && !queue_is_id(got.id))",
         "test_queue_index",
     ),
     Mutant(
